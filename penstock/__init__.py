@@ -1,0 +1,1 @@
+"""The Penstock program: the composition root, and everything that touches the world."""

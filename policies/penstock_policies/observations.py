@@ -1,0 +1,56 @@
+"""What was measured, by whom it is about and when. The only way the world reaches the engine.
+
+All times are seconds of the same clock (Unix time as the process received the fact; a source's own clock is never
+trusted for ages). Values come as measured: the engine's sanitise stage refuses what is absurd.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointProbe:
+    """The state of the probing of one endpoint."""
+
+    at: float
+    consecutive_ok: int
+    consecutive_failed: int
+    latency: float | None = None
+    """Seconds of the last probe that was answered."""
+    detail: str = ""
+    """Why the last probe failed, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the edges of one region report about one cluster, over the last reporting interval."""
+
+    at: float
+    in_flight: float
+    """Requests under way."""
+    request_rate: float
+    """Requests issued per second."""
+    error_rate: float
+    """Requests failed per second."""
+    reporters: int = 1
+    """How many Envoys the figures are the sum of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A price for a key of a cost feed."""
+
+    at: float
+    usd_per_million_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """Everything known about the world at one moment."""
+
+    probes: Mapping[str, Mapping[str, EndpointProbe]] = field(default_factory=dict)
+    """Cluster, endpoint key to probe."""
+    load: Mapping[str, Mapping[str, Load]] = field(default_factory=dict)
+    """Edge region, cluster to load."""
+    prices: Mapping[str, Mapping[str, Price]] = field(default_factory=dict)
+    """Feed, key to price."""

@@ -1,0 +1,270 @@
+"""The documents an SRE writes, as typed immutable models. Owns what each field means, its unit, range and default.
+
+Every model refuses unknown fields and is frozen: a loaded policy never changes under the engine. References between
+documents are checked elsewhere (:mod:`penstock_policies.references`); here a document is judged on its own.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from penstock_policies.quantities import Fraction, Port, Seconds
+from penstock_policies.words import DataClass, Engine, Site
+
+API_VERSION = "penstock/v1"
+
+# DNS-label shape, as in Kubernetes: names end up in Envoy statistics, URLs and metric labels.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Region = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+ModelName = Annotated[str, Field(min_length=1, max_length=256)]
+HttpPath = Annotated[str, Field(pattern=r"^/\S*$")]
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+
+
+class Model(BaseModel):
+    """What every part of a document has in common: camelCase, frozen, nothing unknown."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
+
+
+class Metadata(Model):
+    """Who a document is."""
+
+    name: Name
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class Tls(Model):
+    """TLS from Envoy to an endpoint. The server's certificate must carry ``sni`` as a subject alternative name."""
+
+    sni: Annotated[str, Field(min_length=1, max_length=253)]
+    ca_file: str = "/etc/ssl/certs/ca-certificates.crt"
+    """Trusted roots, a path on the Envoy host (Envoy has no built-in roots)."""
+
+
+class Endpoint(Model):
+    """One server of a cluster, by IP address or DNS name."""
+
+    address: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,252})$|^::1?$")]
+    port: Port
+    tls: Tls | None = None
+
+    @property
+    def key(self) -> str:
+        """``address:port``: the endpoint's name in observations, load reports and messages."""
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+class Capacity(Model):
+    """What a cluster can carry when all its endpoints are well."""
+
+    tokens_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    concurrency: Annotated[int, Field(gt=0, strict=True)]
+    """Requests in flight at which the cluster is full."""
+    headroom: Fraction = 0.15
+    """The share of the capacity kept free when filling a cluster by plan."""
+
+
+class Cost(Model):
+    """What a token costs at a cluster: a declared price, or a key in a feed with an optional price to fall back on."""
+
+    usd_per_million_tokens: Dollars | None = None
+    amortized_usd_per_hour: Dollars | None = None
+    """For reports only; the engine steers on the marginal price."""
+    feed: Name | None = None
+    key: Annotated[str, Field(min_length=1)] | None = None
+
+
+class Health(Model):
+    """How a cluster's endpoints are probed."""
+
+    path: HttpPath = "/health"
+    interval: Annotated[Seconds, Field(ge=0.1, le=3600)] = 5.0
+    timeout: Annotated[Seconds, Field(ge=0.01, le=60)] = 2.0
+    unhealthy_threshold: Annotated[int, Field(ge=1, le=100, strict=True)] = 3
+    healthy_threshold: Annotated[int, Field(ge=1, le=100, strict=True)] = 2
+    ramp_interval: Annotated[Seconds, Field(ge=0.1, le=3600)] = 5.0
+    """How long a recovered cluster stays at each step of its ramp (1 %, then doubling)."""
+
+
+class OutlierDetection(Model):
+    """Envoy's own passive ejection, in Envoy's words."""
+
+    consecutive5xx: Annotated[int, Field(ge=1, le=1000, strict=True)] = 5
+    interval: Annotated[Seconds, Field(ge=0.1, le=3600)] = 10.0
+    base_ejection_time: Annotated[Seconds, Field(ge=0.1, le=86400)] = 30.0
+
+
+class ClusterSpec(Model):
+    """A set of interchangeable LLM servers at one place."""
+
+    site: Site
+    region: Region
+    engine: Engine
+    models: Annotated[tuple[ModelName, ...], Field(min_length=1)]
+    endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
+    capacity: Capacity
+    cost: Cost = Cost(usd_per_million_tokens=0.0)
+    health: Health = Health()
+    outlier_detection: OutlierDetection = OutlierDetection()
+    connect_timeout: Annotated[Seconds, Field(ge=0.01, le=60)] = 0.5
+
+
+class CostFeedSpec(Model):
+    """Where prices come from, as ``{"prices": [{"key": ..., "usdPerMillionTokens": ...}]}``."""
+
+    type: Literal["file", "http"]
+    path: str | None = None
+    """For ``file``: relative to the policy directory, unless absolute."""
+    url: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    """For ``http``."""
+    refresh: Annotated[Seconds, Field(ge=0.1, le=86400)] = 60.0
+    max_age: Annotated[Seconds, Field(ge=1)] = 3600.0
+    """A price older than this is stale: it moves no traffic any more."""
+
+
+class ListenerSpec(Model):
+    """A port of the edge Envoys, and the class of data that comes in by it."""
+
+    address: str
+    port: Port
+    data_class: DataClass
+    max_request_bytes: Annotated[int, Field(ge=1024, le=1 << 30, strict=True)] = 16 * 1024 * 1024
+    """Prompts larger than this get 413. Envoy holds a body in memory to read the model's name and to retry it."""
+
+
+class NodeMatch(Model):
+    """Which Envoys belong to a group: ``node.cluster`` of their bootstrap."""
+
+    cluster: Annotated[str, Field(min_length=1)]
+
+
+class NodeGroupSpec(Model):
+    """Envoys that share one configuration."""
+
+    match: NodeMatch
+    region: Region
+    listeners: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class Allow(Model):
+    """What a residency rule allows; an omitted field allows any value."""
+
+    sites: tuple[Site, ...] | None = None
+    regions: tuple[Region, ...] | None = None
+    clusters: tuple[Name, ...] | None = None
+
+
+class ResidencyRuleSpec(Model):
+    """Fleet-wide: data of this class may reach only clusters that every rule for the class allows."""
+
+    data_class: DataClass
+    allow: Allow
+
+
+class PolicyMatch(Model):
+    """Which requests a policy is for."""
+
+    path: HttpPath = "/"
+    """A path prefix."""
+    models: tuple[ModelName, ...] | None = None
+    """Names of models; omitted: every model its clusters serve."""
+
+
+class Objective(Model):
+    """What the engine optimises once every rule is kept."""
+
+    minimize: Literal["cost"] = "cost"
+    distance_penalty: Fraction = 0.1
+    """Mark-up on a price per step of distance (same region 0, same area 1, elsewhere 2), so that a far cluster must be
+    clearly cheaper to be used."""
+
+
+class Slo(Model):
+    """Targets in users' terms."""
+
+    ttft_p95: Seconds | None = None
+
+
+class Limits(Model):
+    """How fast weights may move for reasons that can wait."""
+
+    max_step: Fraction = 0.1
+    """Greatest share of a policy's traffic moved at once."""
+    min_dwell: Seconds = 30.0
+    """Least time between two such moves."""
+
+
+class TrafficPolicySpec(Model):
+    """Which clusters may serve which requests, and to what end."""
+
+    match: PolicyMatch = PolicyMatch()
+    data_class: DataClass
+    clusters: Annotated[tuple[Name, ...], Field(min_length=1)]
+    objective: Objective = Objective()
+    slo: Slo = Slo()
+    limits: Limits = Limits()
+
+
+class Document(Model):
+    """What all documents begin with."""
+
+    api_version: Literal["penstock/v1"]
+    metadata: Metadata
+
+    @property
+    def name(self) -> str:
+        """The document's name, unique within its kind."""
+        return self.metadata.name
+
+
+class Cluster(Document):
+    """A cluster of LLM servers."""
+
+    kind: Literal["Cluster"]
+    spec: ClusterSpec
+
+
+class CostFeed(Document):
+    """A source of prices."""
+
+    kind: Literal["CostFeed"]
+    spec: CostFeedSpec
+
+
+class Listener(Document):
+    """A port of the edge."""
+
+    kind: Literal["Listener"]
+    spec: ListenerSpec
+
+
+class NodeGroup(Document):
+    """A group of Envoys."""
+
+    kind: Literal["NodeGroup"]
+    spec: NodeGroupSpec
+
+
+class ResidencyRule(Document):
+    """A rule on where data may go."""
+
+    kind: Literal["ResidencyRule"]
+    spec: ResidencyRuleSpec
+
+
+class TrafficPolicy(Document):
+    """A policy for a kind of traffic."""
+
+    kind: Literal["TrafficPolicy"]
+    spec: TrafficPolicySpec
+
+
+AnyDocument = Cluster | CostFeed | Listener | NodeGroup | ResidencyRule | TrafficPolicy
+KINDS: dict[str, type[AnyDocument]] = {
+    kind.__name__: kind for kind in (Cluster, CostFeed, Listener, NodeGroup, ResidencyRule, TrafficPolicy)
+}

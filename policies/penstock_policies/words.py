@@ -1,0 +1,42 @@
+"""The closed vocabularies of the policy language."""
+
+from enum import StrEnum
+
+
+class DataClass(StrEnum):
+    """How sensitive the data of a request is, from least to most strict."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+    RESTRICTED = "restricted"
+
+    @property
+    def strictness(self) -> int:
+        """0 for ``public`` up to 2 for ``restricted``."""
+        return list(DataClass).index(self)
+
+    def at_least(self) -> tuple["DataClass", ...]:
+        """This class and every stricter one: what a client may turn a request of this class into."""
+        return tuple(other for other in DataClass if other.strictness >= self.strictness)
+
+
+class Site(StrEnum):
+    """Who owns the ground a cluster stands on."""
+
+    ON_PREM = "on_prem"
+    CLOUD = "cloud"
+    EDGE = "edge"
+
+
+class Engine(StrEnum):
+    """The LLM server software behind a cluster: which metrics and endpoints to expect of it."""
+
+    VLLM = "vllm"
+    SGLANG = "sglang"
+    TRTLLM = "trtllm"
+    TRITON = "triton"
+    NIM = "nim"
+    TGI = "tgi"
+    RAYSERVE = "rayserve"
+    OLLAMA = "ollama"
+    OPENAI = "openai"
