@@ -1,0 +1,60 @@
+# Penstock: everything a developer runs. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := xds/penstock_xds policies/penstock_policies envoy/penstock_envoy penstock tests bench deploy
+
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help install demo test test-fast lint types bench fmt golden lock clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## Create .venv with everything, hash-checked against constraints.txt
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Penstock needs Python 3.11 or later; set PYTHON=" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (a minute, the first time)..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## Real Envoys, simulated LLM clusters, a story (DEMO_SECONDS=60 plays it once and ends)
+	@$(BIN)/python -m penstock.demo
+
+test: install ## The whole test suite, real Envoy included
+	@$(BIN)/python -m pytest
+
+test-fast: install ## The tests that need no Envoy
+	@$(BIN)/python -m pytest -m "not e2e"
+
+lint: install ## Style, import contracts and what can be checked of deploy/ without a cluster
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/lint-imports
+	@$(BIN)/python deploy/check.py
+
+types: install ## mypy --strict over source and tests
+	@$(BIN)/mypy
+
+bench: install ## Benchmarks; BENCH=datapath or BENCH=drain runs one. Ends with a line of JSON
+	@set -e; for name in $${BENCH:-datapath drain}; do $(BIN)/python bench/$$name.py; done
+
+fmt: install ## Format and mend what ruff can mend
+	@$(BIN)/ruff check --fix $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+golden: install ## Regenerate the golden Envoy configuration (review the diff)
+	@$(BIN)/python -m pytest tests/envoy -k golden --regen-golden
+
+lock: install ## Resolve constraints.txt anew from pyproject.toml
+	@$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --extra dev --output-file constraints.txt pyproject.toml
+
+clean: ## Remove .venv and what tools left behind
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist *.egg-info bench/out .demo
