@@ -1,6 +1,6 @@
 """The engine's answer: weights with reasons, and the memory it needs to give the next one.
 
-A Decision is plain data: it serialises to canonical JSON (:func:`to_json`), is hashed for its id, and is handed back
+A Decision is plain data: it serialises to canonical JSON (:mod:`penstock_policies.serial`), is hashed for its id, and is handed back
 to the engine as ``previous``. Nothing else is remembered between two decisions, so replaying the same inputs gives the
 same bytes.
 """
@@ -44,6 +44,15 @@ class Rung(StrEnum):
     WATERFALL = "waterfall"
     LAST_GOOD = "last_good"
     STATIC = "static"
+
+
+class Move(StrEnum):
+    """Why weights move in steps. The reason sets how long they dwell between two steps."""
+
+    NONE = "none"
+    LOAD = "load"
+    RECOVERY = "recovery"
+    COST = "cost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,8 @@ class Row:
     """When a step limit last let them move: the dwell counts from here."""
     demand: float = 0.0
     """Requests per second the engine believes this row carries."""
+    move: Move = Move.NONE
+    """Why the weights are on their way to the target; :attr:`Move.NONE` once they are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,10 @@ class EngineMemory:
     """Row (``policy/region/model``) to its smoothed request rate."""
     service_time: Mapping[str, float] = field(default_factory=dict)
     """Cluster to smoothed seconds a request is in flight."""
+    flow: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Cluster to smoothed (requests per second, requests in flight): their ratio is the service time."""
+    doubts: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    """Feed, key to (price, first seen): prices too far from the last good one to be believed at once."""
 
 
 @dataclass(frozen=True, slots=True)

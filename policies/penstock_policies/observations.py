@@ -34,6 +34,9 @@ class Load:
     """Requests failed per second."""
     reporters: int = 1
     """How many Envoys the figures are the sum of."""
+    success_rate: float | None = None
+    """Requests completed well per second; None where the source cannot tell. Only this proves that a cluster whose
+    probes fail is alive: a hung cluster takes requests and reports no errors either."""
 
 
 @dataclass(frozen=True, slots=True)

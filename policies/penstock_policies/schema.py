@@ -94,7 +94,8 @@ class Health(Model):
 class OutlierDetection(Model):
     """Envoy's own passive ejection, in Envoy's words."""
 
-    consecutive5xx: Annotated[int, Field(ge=1, le=1000, strict=True)] = 5
+    # Named outright: the alias generator would make it `consecutive5Xx`.
+    consecutive5xx: Annotated[int, Field(ge=1, le=1000, strict=True, alias="consecutive5xx")] = 5
     interval: Annotated[Seconds, Field(ge=0.1, le=3600)] = 10.0
     base_ejection_time: Annotated[Seconds, Field(ge=0.1, le=86400)] = 30.0
 

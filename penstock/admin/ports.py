@@ -1,0 +1,311 @@
+"""What the admin side needs of the control plane: a Protocol, and the plain data that crosses it.
+
+The composition root implements :class:`ControlPlane`; the HTTP API, the dashboard and the metrics are written against
+it alone, and their tests run on a fake. All members are called on the event loop's thread. Properties and plain
+methods answer from memory, at once and without raising; coroutines may touch the store.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from penstock_policies.decision import Decision
+from penstock_policies.observations import Observations
+from penstock_policies.overrides import Drain, Overrides
+from penstock_policies.policyset import PolicySet, RowKey
+from penstock_policies.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether every Envoy that connects now is given a complete configuration, and why if not."""
+
+    ready: bool
+    details: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    """Facts for people and probes; a key ``reason`` says in one sentence why it is not ready."""
+
+
+class SyncStatus(StrEnum):
+    """How an Envoy stands for one type of resource."""
+
+    SYNCED = "SYNCED"
+    STALE = "STALE"
+    """Sent, not yet acknowledged."""
+    NACKED = "NACKED"
+    NOT_SENT = "NOT_SENT"
+
+
+@dataclass(frozen=True, slots=True)
+class TypeState:
+    """One type of resource on one stream."""
+
+    type_url: str
+    status: SyncStatus
+    sent_version: str = ""
+    acked_version: str = ""
+    error: str = ""
+    """The last refusal, in Envoy's words; empty when it never refused."""
+    resources: int = 0
+    pushes: int = 0
+    nacks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedEnvoy:
+    """One xDS stream, as seen now."""
+
+    stream: str
+    node: str
+    node_cluster: str
+    group: str
+    peer: str
+    variant: str
+    """``delta`` or ``sotw``."""
+    connected_at: float
+    """Unix time."""
+    types: tuple[TypeState, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStatus:
+    """How a cost feed is doing."""
+
+    name: str
+    refreshed_at: float | None = None
+    """Unix time of the last good read; None when there was none yet."""
+    error: str = ""
+    """Why the last read failed; empty when it did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPoint:
+    """The weights in force from a moment on."""
+
+    at: float
+    weights: Mapping[RowKey, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """A decision as recorded: ``json`` is its canonical text."""
+
+    id: str
+    at: float
+    policy_digest: str
+    json: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One entry of the audit log; ``digest`` chains it to the one before."""
+
+    sequence: int
+    at: float
+    kind: str
+    actor: str
+    detail: Mapping[str, object]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRequest:
+    """An operator's wish to take a cluster out of service."""
+
+    cluster: str
+    reason: str
+    owner: str
+    duration: float
+    """Seconds until the drain ends by itself."""
+    ramp: float = 0.0
+    """Seconds over which the share sinks to nothing."""
+    dry_run: bool = False
+    """Work out the impact and change nothing. Never raises :class:`DrainRefused`."""
+    force: bool = False
+    """Drain even when what remains could not carry the load."""
+    actor: str = ""
+    """Who asked, for the audit log, where it is not the owner."""
+
+
+class DrainImpact(Protocol):
+    """The arithmetic of a drain: a :class:`penstock_policies.engine.drain_check.DrainImpact` is one."""
+
+    @property
+    def feasible(self) -> bool:
+        """Whether what remains can carry the load."""
+        ...
+
+    @property
+    def sentence(self) -> str:
+        """The arithmetic in one sentence."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DrainOutcome:
+    """What became of a :class:`DrainRequest`."""
+
+    drain: Drain
+    impact: DrainImpact
+    applied: bool
+    """False for a dry run."""
+    replaced: Drain | None = None
+    """The drain of this cluster that was in force before, if any."""
+
+
+class ControlPlaneError(Exception):
+    """Why the control plane did not do what it was asked."""
+
+
+class UnknownClusterError(ControlPlaneError):
+    """The policy in force has no such cluster."""
+
+    def __init__(self, cluster: str, known: Sequence[str]) -> None:
+        super().__init__(f"no cluster {cluster!r} in the policy in force")
+        self.cluster = cluster
+        self.known = tuple(known)
+
+
+class NotDrainedError(ControlPlaneError):
+    """There is no drain to end."""
+
+    def __init__(self, cluster: str) -> None:
+        super().__init__(f"cluster {cluster!r} is not drained")
+        self.cluster = cluster
+
+
+class DrainRefusedError(ControlPlaneError):
+    """What would remain could not carry the load, and the request did not force it."""
+
+    def __init__(self, cluster: str, impact: DrainImpact) -> None:
+        super().__init__(impact.sentence)
+        self.cluster = cluster
+        self.impact = impact
+
+
+class NoPolicyError(ControlPlaneError):
+    """No policy was ever loaded, so there is nothing to act on."""
+
+    def __init__(self) -> None:
+        super().__init__("no policy is in force yet")
+
+
+class StoreUnavailableError(ControlPlaneError):
+    """The state store failed, so the wish is neither recorded nor in force, or cannot be read back."""
+
+
+class ControlPlane(Protocol):
+    """The control plane as operators see it."""
+
+    @property
+    def started_at(self) -> float:
+        """When this process began to serve, Unix time."""
+        ...
+
+    @property
+    def xds_address(self) -> str:
+        """``host:port`` where Envoys connect."""
+        ...
+
+    @property
+    def policy_set(self) -> PolicySet | None:
+        """The policy in force; None before the first good load."""
+        ...
+
+    @property
+    def policy_source(self) -> str:
+        """Where policies are read from, for people."""
+        ...
+
+    @property
+    def policy_problems(self) -> tuple[Problem, ...]:
+        """Errors and warnings of the last load, in force or refused."""
+        ...
+
+    @property
+    def policy_loaded_at(self) -> float | None:
+        """When the policy in force was loaded."""
+        ...
+
+    @property
+    def policy_rejected_at(self) -> float | None:
+        """When the latest load was refused; None when the policy in force is the latest."""
+        ...
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision in force."""
+        ...
+
+    @property
+    def overrides(self) -> Overrides:
+        """What operators have asked for and is in force."""
+        ...
+
+    def now(self) -> float:
+        """The time all ages are counted to: Unix seconds, of the same clock as the observations."""
+        ...
+
+    def observations(self) -> Observations:
+        """What is known about the world."""
+        ...
+
+    def feeds(self) -> Sequence[FeedStatus]:
+        """The cost feeds of the policy in force."""
+        ...
+
+    def ready(self) -> Readiness:
+        """Whether Envoys get a complete configuration."""
+        ...
+
+    def streams(self) -> Sequence[ConnectedEnvoy]:
+        """Every xDS stream open now."""
+        ...
+
+    def history(self) -> Sequence[HistoryPoint]:
+        """The latest changes of weights, oldest first, from a bounded memory."""
+        ...
+
+    async def recent_decisions(self, limit: int, before: float | None = None) -> Sequence[StoredDecision]:
+        """Recorded decisions, newest first, older than ``before`` (Unix time).
+
+        Raises:
+            StoreUnavailableError: the store did not answer.
+        """
+        ...
+
+    async def stored_decision(self, decision_id: str) -> StoredDecision | None:
+        """One recorded decision.
+
+        Raises:
+            StoreUnavailableError: the store did not answer.
+        """
+        ...
+
+    async def drain(self, request: DrainRequest) -> DrainOutcome:
+        """Drain a cluster, or replace its drain; returns once the decision without it is on its way to the Envoys.
+
+        Raises:
+            NoPolicyError: there is no policy yet.
+            UnknownClusterError: the policy has no such cluster.
+            DrainRefusedError: not feasible, neither forced nor a dry run.
+            StoreUnavailableError: it could not be recorded, so it was not done.
+        """
+        ...
+
+    async def undrain(self, cluster: str, actor: str, reason: str) -> Drain:
+        """End a drain before its time; returns the drain that was in force.
+
+        Raises:
+            NotDrainedError: there is none.
+            StoreUnavailableError: it could not be recorded, so it was not done.
+        """
+        ...
+
+    async def audit(self, limit: int, before: int | None = None) -> Sequence[AuditEntry]:
+        """Audit entries, newest first, with a sequence number below ``before``.
+
+        Raises:
+            StoreUnavailableError: the store did not answer.
+        """
+        ...

@@ -1,0 +1,107 @@
+"""``GET /api/v1/weights`` and ``GET /api/v1/history``: the weights in force, and how they came to be over time."""
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from penstock.admin.keys import CONTROL
+from penstock.admin.ports import ControlPlane
+from penstock.admin.problem_details import not_found
+from penstock.admin.requests import read_query
+from penstock.admin.wire import json_response, timestamp
+from penstock_policies.decision import Row
+from penstock_policies.policyset import RowKey
+
+
+class WeightsQuery(BaseModel):
+    """Which rows are wanted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    policy: str | None = None
+
+
+class HistoryQuery(BaseModel):
+    """Which part of the history is wanted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    policy: str | None = None
+    since: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Unix time: only points after it, and the one in force at it."""
+
+
+def row_view(row: Row) -> dict[str, object]:
+    """One row of weights with its reason."""
+    return {
+        "policy": row.key.policy,
+        "region": row.key.region,
+        "model": row.key.model,
+        "dataClass": row.data_class,
+        "weights": row.weights,
+        "target": row.target,
+        "excluded": row.excluded,
+        "reason": row.reason,
+        "demand": row.demand,
+        "changedAt": timestamp(row.changed_at),
+    }
+
+
+def check_policy(control: ControlPlane, name: str | None) -> None:
+    """Refuse a policy name nobody has.
+
+    Raises:
+        ApiError: 404.
+    """
+    known = () if control.policy_set is None else tuple(sorted(control.policy_set.policies))
+    if name is not None and name not in known:
+        raise not_found("policy", name, known)
+
+
+def weights_view(control: ControlPlane, policy: str | None = None) -> dict[str, object]:
+    """Every row of the decision in force, sorted by policy, region and model."""
+    decision = control.decision
+    rows = {} if decision is None else decision.rows
+    return {
+        "now": timestamp(control.now()),
+        "decision": None if decision is None else decision.id,
+        "frozen": "" if decision is None else decision.frozen,
+        "items": [row_view(rows[key]) for key in sorted(rows) if policy is None or key.policy == policy],
+    }
+
+
+def history_view(control: ControlPlane, query: HistoryQuery) -> dict[str, object]:
+    """The weights of each row over time: a point per change, holding until the next."""
+    points = list(control.history())
+    if query.since is not None:
+        later = [index for index, point in enumerate(points) if point.at > query.since]
+        first = later[0] if later else len(points)
+        points = points[max(0, first - 1) :]
+    series: dict[RowKey, list[dict[str, object]]] = {}
+    for point in points:
+        for key, weights in point.weights.items():
+            if query.policy is None or key.policy == query.policy:
+                series.setdefault(key, []).append({"at": timestamp(point.at), "weights": weights})
+    return {
+        "now": timestamp(control.now()),
+        "items": [
+            {"policy": key.policy, "region": key.region, "model": key.model, "points": series[key]}
+            for key in sorted(series)
+        ],
+    }
+
+
+async def get_weights(request: web.Request) -> web.Response:
+    """``GET /api/v1/weights?policy=``."""
+    query = read_query(request, WeightsQuery)
+    check_policy(request.app[CONTROL], query.policy)
+    return json_response(weights_view(request.app[CONTROL], query.policy))
+
+
+async def get_history(request: web.Request) -> web.Response:
+    """``GET /api/v1/history?policy=&since=``."""
+    query = read_query(request, HistoryQuery)
+    check_policy(request.app[CONTROL], query.policy)
+    return json_response(history_view(request.app[CONTROL], query))
+
+
+ROUTES = (web.get("/api/v1/weights", get_weights), web.get("/api/v1/history", get_history))

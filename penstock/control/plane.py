@@ -1,0 +1,242 @@
+"""The control plane as operators see it: :class:`penstock.admin.ports.ControlPlane`, answered from the parts.
+
+Reads answer from memory. The two commands, drain and undrain, are serialised by a lock: record first, so that a drain
+survives whatever comes next, then decide and publish before the caller is answered.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from penstock.admin.ports import (
+    AuditEntry,
+    ConnectedEnvoy,
+    DrainOutcome,
+    DrainRefusedError,
+    DrainRequest,
+    FeedStatus,
+    HistoryPoint,
+    NoPolicyError,
+    NotDrainedError,
+    Readiness,
+    StoredDecision,
+    StoreUnavailableError,
+    UnknownClusterError,
+)
+from penstock.control.decider import Decider
+from penstock.control.history import WeightHistory
+from penstock.control.policies import PolicyKeeper
+from penstock.control.publisher import Publisher
+from penstock.signals.board import ObservationBoard
+from penstock.state.store import Store, StoreError
+from penstock_policies.decision import Decision
+from penstock_policies.engine.drain_check import drain_impact
+from penstock_policies.observations import Observations
+from penstock_policies.overrides import Drain, Overrides
+from penstock_policies.policyset import PolicySet
+from penstock_policies.problems import Problem
+
+logger = logging.getLogger(__name__)
+
+
+class Plane:
+    """Answers and obeys operators."""
+
+    def __init__(
+        self,
+        *,
+        decider: Decider,
+        publisher: Publisher,
+        keeper: PolicyKeeper,
+        board: ObservationBoard,
+        history: WeightHistory,
+        store: Store,
+        clock: Callable[[], float],
+        feeds: Callable[[], Sequence[FeedStatus]],
+        streams: Callable[[], Sequence[ConnectedEnvoy]],
+        xds_address: Callable[[], str],
+    ) -> None:
+        self._decider = decider
+        self._publisher = publisher
+        self._keeper = keeper
+        self._board = board
+        self._history = history
+        self._store = store
+        self._clock = clock
+        self._feeds = feeds
+        self._streams = streams
+        self._xds_address = xds_address
+        self._commands = asyncio.Lock()
+        self.started_at: Final = clock()
+
+    @property
+    def xds_address(self) -> str:
+        """Where Envoys connect."""
+        return self._xds_address()
+
+    @property
+    def policy_set(self) -> PolicySet | None:
+        """The policy in force."""
+        return self._decider.policy
+
+    @property
+    def policy_source(self) -> str:
+        """The policy directory."""
+        return str(self._keeper.directory.path)
+
+    @property
+    def policy_problems(self) -> tuple[Problem, ...]:
+        """Of the last reading."""
+        return self._keeper.problems
+
+    @property
+    def policy_loaded_at(self) -> float | None:
+        """When the policy in force was loaded."""
+        return self._keeper.loaded_at
+
+    @property
+    def policy_rejected_at(self) -> float | None:
+        """When the latest reading was refused, if it was."""
+        return self._keeper.rejected_at
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision in force."""
+        return self._decider.decision if self._decider.policy is not None else None
+
+    @property
+    def overrides(self) -> Overrides:
+        """Drains in force now."""
+        now = self._clock()
+        return Overrides({name: d for name, d in self._decider.overrides.drains.items() if d.active(now)})
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self._clock()
+
+    def observations(self) -> Observations:
+        """What is known about the world."""
+        return self._board.snapshot(self._clock())
+
+    def feeds(self) -> Sequence[FeedStatus]:
+        """The cost feeds."""
+        return self._feeds()
+
+    def streams(self) -> Sequence[ConnectedEnvoy]:
+        """The xDS streams."""
+        return self._streams()
+
+    def history(self) -> Sequence[HistoryPoint]:
+        """Recent changes of weights."""
+        return self._history.points()
+
+    def ready(self) -> Readiness:
+        """Ready when every node group of a policy in force has a complete snapshot to be served."""
+        policy = self._decider.policy
+        errors = sum(problem.severity == "error" for problem in self._keeper.problems)
+        details: dict[str, str | int | float | bool | None] = {
+            "policyDigest": policy.digest if policy else None,
+            "policyErrors": errors,
+            "firstPolicyError": next((str(p) for p in self._keeper.problems if p.severity == "error"), None),
+            "decisionWithheld": self._decider.withheld or None,
+            "envoys": len(self._streams()),
+        }
+        if policy is None:
+            return Readiness(ready=False, details={"reason": "no policy is in force yet", **details})
+        if not self._publisher.complete(policy):
+            return Readiness(ready=False, details={"reason": "not every node group has a snapshot yet", **details})
+        return Readiness(ready=True, details=details)
+
+    async def recent_decisions(self, limit: int, before: float | None = None) -> Sequence[StoredDecision]:
+        """From the store, newest first."""
+        try:
+            found = await self._store.decisions(limit, before)
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+        return [StoredDecision(id=d.id, at=d.at, policy_digest=d.policy_digest, json=d.json) for d in found]
+
+    async def stored_decision(self, decision_id: str) -> StoredDecision | None:
+        """From the store, by id."""
+        try:
+            found = await self._store.decision(decision_id)
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+        if found is None:
+            return None
+        return StoredDecision(id=found.id, at=found.at, policy_digest=found.policy_digest, json=found.json)
+
+    async def audit(self, limit: int, before: int | None = None) -> Sequence[AuditEntry]:
+        """From the store, newest first."""
+        try:
+            found = await self._store.audit(limit, before)
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+        return [
+            AuditEntry(sequence=e.sequence, at=e.at, kind=e.kind, actor=e.actor, detail=e.detail, digest=e.digest)
+            for e in found
+        ]
+
+    async def drain(self, request: DrainRequest) -> DrainOutcome:
+        """See :meth:`penstock.admin.ports.ControlPlane.drain`."""
+        async with self._commands:
+            policy, decision = self._decider.policy, self._decider.decision
+            if policy is None or decision is None:
+                raise NoPolicyError
+            if request.cluster not in policy.clusters:
+                raise UnknownClusterError(request.cluster, sorted(policy.clusters))
+            now = self._clock()
+            impact = drain_impact(policy, self._board.snapshot(now), self.overrides, decision, request.cluster, now)
+            drain = Drain(
+                cluster=request.cluster,
+                since=now,
+                until=now + request.duration,
+                reason=request.reason,
+                owner=request.owner,
+                ramp=request.ramp,
+            )
+            before = self.overrides.drains.get(request.cluster)
+            if request.dry_run:
+                return DrainOutcome(drain=drain, impact=impact, applied=False, replaced=before)
+            if not impact.feasible and not request.force:
+                logger.warning("drain refused", extra={"cluster": request.cluster, "arithmetic": impact.sentence})
+                raise DrainRefusedError(request.cluster, impact)
+            try:
+                await self._store.add_drain(drain, request.actor or request.owner)
+            except StoreError as error:
+                raise StoreUnavailableError(str(error)) from error
+            self._decider.set_drains({**self._decider.overrides.drains, request.cluster: drain})
+            self._decider.decide_now()
+            logger.info("drained", extra={"cluster": drain.cluster, "owner": drain.owner, "until": drain.until})
+            return DrainOutcome(drain=drain, impact=impact, applied=True, replaced=before)
+
+    async def undrain(self, cluster: str, actor: str, reason: str) -> Drain:
+        """See :meth:`penstock.admin.ports.ControlPlane.undrain`."""
+        async with self._commands:
+            drain = self.overrides.drains.get(cluster)
+            if drain is None:
+                raise NotDrainedError(cluster)
+            try:
+                await self._store.remove_drain(cluster, actor, reason)
+            except StoreError as error:
+                raise StoreUnavailableError(str(error)) from error
+            self._decider.set_drains({n: d for n, d in self._decider.overrides.drains.items() if n != cluster})
+            self._decider.decide_now()
+            logger.info("undrained", extra={"cluster": cluster, "actor": actor})
+            return drain
+
+    async def expire_drains(self) -> None:
+        """Forget drains whose time is over, with an audit entry each. Called about once a second."""
+        now = self._clock()
+        if all(drain.active(now) for drain in self._decider.overrides.drains.values()):
+            return
+        async with self._commands:
+            try:
+                expired = await self._store.expire_drains(now)
+            except StoreError as error:
+                # The engine ignores them by their time already; only the audit entry waits for the store.
+                logger.warning("expired drains not recorded", extra={"error": str(error)})
+                return
+            self._decider.set_drains({n: d for n, d in self._decider.overrides.drains.items() if d.active(now)})
+            for drain in expired:
+                logger.info("drain expired", extra={"cluster": drain.cluster, "owner": drain.owner})

@@ -1,0 +1,68 @@
+"""From a Decision to what each group of Envoys is served, with the residency proof in between.
+
+Owns the compiler and the snapshot cache. :meth:`Publisher.publish` is all or nothing: every group's resources are
+generated and proven before the first is handed to the xDS server. It runs on the event loop and is fast once
+:meth:`Publisher.prepare` has compiled, in a worker thread, what is slow to compile.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from penstock_envoy.compiler import Compiler
+from penstock_envoy.residency import prove
+from penstock_policies.decision import Decision
+from penstock_policies.policyset import PolicySet
+from penstock_xds import Node, Resource, Snapshot, SnapshotCache
+
+
+class Publisher:
+    """Generates, proves and publishes. One a process; called on the event loop's thread."""
+
+    def __init__(self, cache: SnapshotCache, compiler: Compiler) -> None:
+        self._cache = cache
+        self._compiler = compiler
+        self._groups: Mapping[str, str] = {}
+
+    async def prepare(self, policy: PolicySet, decision: Decision) -> None:
+        """Compile off the event loop all that this policy, or a drain under it, needs.
+
+        Raises:
+            ResidencyBreachError: the configuration generated from the policy could let data out.
+        """
+        await asyncio.to_thread(self._prepare, policy, decision)
+
+    def _prepare(self, policy: PolicySet, decision: Decision) -> None:
+        for group in policy.groups:
+            self._compiler.warm(policy, decision, group)
+        self._build(policy, decision)
+
+    def _build(self, policy: PolicySet, decision: Decision) -> dict[str, Snapshot]:
+        snapshots = {}
+        for group in policy.groups:
+            resources = self._compiler.compile(policy, decision, group)
+            prove(policy, resources, group)
+            snapshots[group] = Snapshot.of(Resource(r.type_url, r.name, r.body) for r in resources)
+        return snapshots
+
+    def publish(self, policy: PolicySet, decision: Decision) -> None:
+        """Serve a decision to every group.
+
+        Raises:
+            ResidencyBreachError: the proof failed; nothing was published.
+        """
+        snapshots = self._build(policy, decision)
+        self._groups = {group.spec.match.cluster: name for name, group in policy.groups.items()}
+        for name, snapshot in snapshots.items():
+            self._cache.publish(name, snapshot)
+
+    def group_of(self, node: Node) -> str | None:
+        """The node group an Envoy belongs to by the ``node.cluster`` of its bootstrap; None when there is none."""
+        return self.group_of_cluster(node.cluster)
+
+    def group_of_cluster(self, node_cluster: str) -> str | None:
+        """The node group for a ``node.cluster``."""
+        return self._groups.get(node_cluster)
+
+    def complete(self, policy: PolicySet) -> bool:
+        """Whether every group of the policy has a snapshot to be served."""
+        return all(self._cache.get(group) is not None for group in policy.groups)

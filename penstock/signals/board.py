@@ -1,0 +1,72 @@
+"""The board on which every source pins its latest facts, and from which the engine's observations are taken.
+
+Owned by the composition root; written by the probes, the load reports and the cost feeds, all on the event loop's
+thread, so there is no lock. It keeps only what the policy set in force names: :meth:`ObservationBoard.apply` must be
+called with a policy set before its sources are told of it, and a fact about anything unknown is dropped.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from penstock_policies.observations import EndpointProbe, Load, Observations, Price
+from penstock_policies.policyset import PolicySet
+
+LOAD_MEMORY: Final = 60.0
+"""Seconds after which load that no edge renews is forgotten. The engine distrusts it much sooner; this only keeps a
+region whose edges are gone from standing on people's screens for ever."""
+
+
+class ObservationBoard:
+    """The latest probes, load and prices."""
+
+    def __init__(self) -> None:
+        self._endpoints: Mapping[str, frozenset[str]] = {}
+        self._feeds: frozenset[str] = frozenset()
+        self._probes: dict[str, dict[str, EndpointProbe]] = {}
+        self._load: dict[str, Mapping[str, Load]] = {}
+        self._prices: dict[str, Mapping[str, Price]] = {}
+
+    def apply(self, policy_set: PolicySet) -> None:
+        """Keep what this policy set names, drop the rest."""
+        self._endpoints = {
+            name: frozenset(endpoint.key for endpoint in cluster.spec.endpoints)
+            for name, cluster in policy_set.clusters.items()
+        }
+        self._feeds = frozenset(policy_set.feeds)
+        kept = {
+            cluster: {key: probe for key, probe in probes.items() if key in self._endpoints.get(cluster, ())}
+            for cluster, probes in self._probes.items()
+        }
+        self._probes = {cluster: probes for cluster, probes in kept.items() if probes}
+        self.set_load(self._load)
+        self._prices = {feed: prices for feed, prices in self._prices.items() if feed in self._feeds}
+
+    def set_probe(self, cluster: str, endpoint: str, probe: EndpointProbe) -> None:
+        """Pin what is known of one endpoint, by its ``address:port`` key."""
+        if endpoint in self._endpoints.get(cluster, ()):
+            self._probes.setdefault(cluster, {})[endpoint] = probe
+
+    def set_load(self, load: Mapping[str, Mapping[str, Load]]) -> None:
+        """Pin the load of every region, by region and cluster; what is not in it is no longer known."""
+        self._load = {
+            region: MappingProxyType({name: fact for name, fact in facts.items() if name in self._endpoints})
+            for region, facts in load.items()
+        }
+
+    def set_prices(self, feed: str, prices: Mapping[str, Price]) -> None:
+        """Pin all prices of a feed, by key."""
+        if feed in self._feeds:
+            self._prices[feed] = MappingProxyType(dict(prices))
+
+    def snapshot(self, now: float) -> Observations:
+        """Everything known, as a value that later changes to the board do not touch."""
+        load = {
+            region: {name: fact for name, fact in facts.items() if now - fact.at <= LOAD_MEMORY}
+            for region, facts in self._load.items()
+        }
+        return Observations(
+            probes=MappingProxyType({name: MappingProxyType(dict(probes)) for name, probes in self._probes.items()}),
+            load=MappingProxyType({region: MappingProxyType(facts) for region, facts in load.items() if facts}),
+            prices=MappingProxyType(dict(self._prices)),
+        )

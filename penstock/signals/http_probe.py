@@ -1,0 +1,122 @@
+"""One HTTP health probe of one endpoint: a GET on a fresh connection, judged by its status line alone."""
+
+import asyncio
+import functools
+import logging
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import aiohttp
+from yarl import URL
+
+from penstock.signals.probe_count import Answer, ProbeResult, judge_status
+from penstock_policies.schema import Endpoint
+
+logger = logging.getLogger(__name__)
+
+LATE: Final = 0.25
+"""Seconds past its time-out at which a probe's failure says more about this process (its event loop was held up, the
+machine was asleep) than about the endpoint."""
+
+DETAIL_CHARACTERS: Final = 200
+"""Of an error's text: enough to act on, short enough for a table cell and a log line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to ask, and for how long to wait."""
+
+    endpoint: Endpoint
+    path: str
+    timeout: float
+    """Seconds, for the whole of connecting, TLS and the answer's head."""
+
+
+class HttpProbe:
+    """Probes over one HTTP client session. Use as a context manager, on the event loop."""
+
+    def __init__(self) -> None:
+        # A fresh connection each time, so that a server that no longer accepts any is noticed.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=True, limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"user-agent": "penstock-health"},
+            auto_decompress=False,
+        )
+
+    async def close(self) -> None:
+        """Close the session."""
+        await self._session.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def __call__(self, target: Target) -> ProbeResult:
+        """Probe once. Never raises for what the endpoint does."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        try:
+            status = await self._status(target)
+        except TimeoutError:
+            took = loop.time() - begun
+            if took > target.timeout + LATE:
+                return ProbeResult(Answer.UNKNOWN, detail=f"this process was held up for {took - target.timeout:.1f} s")
+            return ProbeResult(Answer.FAILED, detail=f"no answer within {target.timeout:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return ProbeResult(Answer.FAILED, detail=_words(error))
+        return judge_status(status, loop.time() - begun)
+
+    async def _status(self, target: Target) -> int:
+        endpoint = target.endpoint
+        scheme = "http" if endpoint.tls is None else "https"
+        url = URL(f"{scheme}://{endpoint.key}{target.path}", encoded=True)
+        headers = {} if endpoint.tls is None else {"host": endpoint.tls.sni}
+        async with (
+            asyncio.timeout(target.timeout),
+            self._session.get(
+                url,
+                headers=headers,
+                allow_redirects=False,
+                ssl=True if endpoint.tls is None else await _trust(endpoint.tls.ca_file),
+                server_hostname=None if endpoint.tls is None else endpoint.tls.sni,
+                timeout=aiohttp.ClientTimeout(total=None),
+            ) as response,
+        ):
+            # The body is never read: leaving the block closes the connection.
+            return response.status
+
+
+async def _trust(ca_file: str) -> ssl.SSLContext:
+    """Find out whom to trust. Parsing a system's roots takes 10 ms and more, so it is done in a thread, once a file."""
+    return await asyncio.to_thread(_context, ca_file, _modified(ca_file))
+
+
+def _modified(ca_file: str) -> int | None:
+    try:
+        return Path(ca_file).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+@functools.lru_cache(maxsize=64)
+def _context(ca_file: str, modified: int | None) -> ssl.SSLContext:
+    """Trust the roots in a file as it was at a time, or this machine's own where it has no such file.
+
+    The path is one of the Envoy host and need not exist here; calling every endpoint down for that would be wrong.
+    """
+    if modified is not None:
+        try:
+            return ssl.create_default_context(cafile=ca_file)
+        except (OSError, ssl.SSLError) as error:
+            logger.warning("CA file cannot be used for probes", extra={"file": ca_file, "error": str(error)})
+    return ssl.create_default_context()
+
+
+def _words(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return text if len(text) <= DETAIL_CHARACTERS else f"{text[: DETAIL_CHARACTERS - 3]}..."

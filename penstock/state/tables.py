@@ -1,0 +1,96 @@
+"""The tables, and the steps from one version of them to the next.
+
+Times are Unix seconds. JSON is kept as text, because hashes and replays need it byte for byte.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Connection, Double, Integer, MetaData, String, Table, Text, select
+
+metadata: Final = MetaData()
+
+# SQLite gives numbers by itself only to a column declared exactly INTEGER.
+_Number = BigInteger().with_variant(Integer(), "sqlite")
+
+schema_version: Final = Table(
+    "schema_version",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("applied_at", Double, nullable=False),
+)
+
+drains: Final = Table(
+    "drains",
+    metadata,
+    Column("cluster", String(63), primary_key=True),
+    Column("since", Double, nullable=False),
+    Column("until", Double, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("ramp", Double, nullable=False),
+)
+
+decisions: Final = Table(
+    "decisions",
+    metadata,
+    Column("sequence", _Number, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("material_digest", String(64), nullable=False),
+    Column("policy_digest", String(64), nullable=False),
+    Column("json", Text, nullable=False),
+)
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("sequence", _Number, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+)
+
+audit_head: Final = Table(
+    "audit_head",
+    metadata,
+    Column("only", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", _Number, nullable=False),
+    Column("digest", String(64), nullable=False),
+)
+"""One row: the number and digest of the last audit entry."""
+
+
+def _first(connection: Connection) -> None:
+    metadata.create_all(connection, tables=[drains, decisions, audit, audit_head])
+
+
+# Never edit a step that was released: databases in the field have taken it. Later steps spell out their DDL.
+MIGRATIONS: Final[Mapping[int, Callable[[Connection], None]]] = {1: _first}
+CURRENT_VERSION: Final = max(MIGRATIONS)
+
+
+class NewerSchemaError(Exception):
+    """The database has a version this program does not know."""
+
+    def __init__(self, found: int) -> None:
+        super().__init__(f"schema version {found}, and this program knows up to {CURRENT_VERSION}")
+
+
+def migrate(connection: Connection, now: float) -> None:
+    """Bring the database to :data:`CURRENT_VERSION` within the caller's transaction.
+
+    Raises:
+        NewerSchemaError: it is beyond it already.
+
+    """
+    schema_version.create(connection, checkfirst=True)
+    found = connection.scalar(select(schema_version.c.version).order_by(schema_version.c.version.desc()).limit(1)) or 0
+    if found > CURRENT_VERSION:
+        raise NewerSchemaError(found)
+    for version in range(found + 1, CURRENT_VERSION + 1):
+        MIGRATIONS[version](connection)
+        connection.execute(schema_version.insert().values(version=version, applied_at=now))

@@ -1,0 +1,127 @@
+"""Does a document make sense by itself? What its schema cannot say: fields that need or exclude one another."""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from penstock_policies.catalogue import Catalogue, Written
+from penstock_policies.policyset import ANY_MODEL
+from penstock_policies.problems import Path, Problem, shown
+from penstock_policies.schema import AnyDocument, Cluster, CostFeed, Endpoint, Listener
+
+_DNS_NAME: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.?", re.I)
+_DOTTED_DIGITS: Final = re.compile(r"[0-9.]+")
+
+
+def check(catalogue: Catalogue) -> Iterator[Problem]:
+    """Every document that could not work whatever the others say."""
+    for cluster in catalogue.clusters.values():
+        yield from _cost(cluster)
+        yield from _endpoints(cluster)
+        yield from _reserved_model(cluster, ("spec", "models"), cluster.document.spec.models)
+    for feed in catalogue.feeds.values():
+        yield from _feed(feed)
+    for listener in catalogue.listeners.values():
+        yield from _listener(listener)
+    for policy in catalogue.policies.values():
+        yield from _reserved_model(policy, ("spec", "match", "models"), policy.document.spec.match.models or ())
+
+
+def is_ip(address: str) -> bool:
+    """Whether an address is an IP address rather than a DNS name."""
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
+
+
+def _cost(cluster: Written[Cluster]) -> Iterator[Problem]:
+    cost = cluster.document.spec.cost
+    path: Path = ("spec", "cost")
+    if cost.feed is not None and cost.key is None:
+        yield cluster.problem((*path, "feed"), "a feed without a key", expected="key: the price's key in the feed")
+    if cost.key is not None and cost.feed is None:
+        yield cluster.problem((*path, "key"), "a key without a feed", expected="feed: the name of a CostFeed")
+    if cost.feed is None and cost.key is None and cost.usd_per_million_tokens is None:
+        yield cluster.problem(path, "the cluster has no price", expected="usdPerMillionTokens, or feed and key")
+
+
+def _endpoints(cluster: Written[Cluster]) -> Iterator[Problem]:
+    endpoints = cluster.document.spec.endpoints
+    by_ip = is_ip(endpoints[0].address)
+    for index, endpoint in enumerate(endpoints):
+        path: Path = ("spec", "endpoints", index)
+        if not is_ip(endpoint.address) and not _is_dns_name(endpoint.address):
+            yield cluster.problem(
+                (*path, "address"), f"malformed value {shown(endpoint.address)}", expected="an IP address or a DNS name"
+            )
+        elif is_ip(endpoint.address) is not by_ip:
+            yield cluster.problem(
+                (*path, "address"),
+                "IP addresses and DNS names in one cluster",
+                expected=f"{'an IP address' if by_ip else 'a DNS name'} like the first endpoint's, or two clusters",
+            )
+        yield from _tls(cluster, endpoints[0], endpoint, path)
+
+
+def _tls(cluster: Written[Cluster], first: Endpoint, endpoint: Endpoint, path: Path) -> Iterator[Problem]:
+    if first.tls is None and endpoint.tls is not None:
+        yield cluster.problem((*path, "tls"), "TLS and plain endpoints in one cluster", expected="no tls, or two clusters")
+    elif first.tls is not None and endpoint.tls is None:
+        yield cluster.problem(path, "TLS and plain endpoints in one cluster", expected="tls, or two clusters")
+    elif first.tls is not None and endpoint.tls is not None:
+        if first.tls.sni != endpoint.tls.sni:
+            yield cluster.problem(
+                (*path, "tls", "sni"),
+                "endpoints of one cluster with different SNI",
+                expected=f"{first.tls.sni} as in the first endpoint, or two clusters",
+            )
+        if first.tls.ca_file != endpoint.tls.ca_file:
+            yield cluster.problem(
+                (*path, "tls", "caFile"),
+                "endpoints of one cluster with different trusted roots",
+                expected=f"{first.tls.ca_file} as in the first endpoint, or two clusters",
+            )
+
+
+def _is_dns_name(address: str) -> bool:
+    return bool(_DNS_NAME.fullmatch(address)) and not _DOTTED_DIGITS.fullmatch(address)
+
+
+def _feed(feed: Written[CostFeed]) -> Iterator[Problem]:
+    spec = feed.document.spec
+    needed, other = ("path", "url") if spec.type == "file" else ("url", "path")
+    values = {"path": spec.path, "url": spec.url}
+    if not values[needed]:
+        yield feed.problem(("spec", "type"), f"a feed of type {spec.type} without {needed}", expected=f"spec.{needed}")
+    if values[other] is not None:
+        yield feed.problem(
+            ("spec", other), f"a feed of type {spec.type} has no {other}", expected=f"spec.{needed} alone"
+        )
+    if spec.max_age < spec.refresh:
+        yield feed.warning(
+            ("spec", "maxAge"),
+            "every price is stale before the next refresh",
+            expected="a maxAge of at least spec.refresh",
+        )
+
+
+def _listener(listener: Written[Listener]) -> Iterator[Problem]:
+    address = listener.document.spec.address
+    if not is_ip(address):
+        yield listener.problem(
+            ("spec", "address"),
+            f"malformed value {shown(address)}",
+            expected="an IP address, such as 0.0.0.0 for every interface",
+        )
+
+
+def _reserved_model(document: Written[AnyDocument], path: Path, models: tuple[str, ...]) -> Iterator[Problem]:
+    if ANY_MODEL in models:
+        yield document.problem(
+            (*path, models.index(ANY_MODEL)),
+            f"{shown(ANY_MODEL)} is no model",
+            expected="the name of a model; a policy without match.models is for every model",
+        )

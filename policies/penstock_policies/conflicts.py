@@ -1,0 +1,115 @@
+"""Can the documents stand side by side? Residency against policies, policies against one another, ports, groups."""
+
+import ipaddress
+from collections.abc import Iterator
+
+from penstock_policies.catalogue import Catalogue, Written
+from penstock_policies.coherence import is_ip
+from penstock_policies.policyset import PolicySet
+from penstock_policies.problems import Problem, shown
+from penstock_policies.schema import NodeGroup, TrafficPolicy
+from penstock_policies.suggestions import closest
+from penstock_policies.words import DataClass
+
+
+def check(catalogue: Catalogue, documents: PolicySet) -> Iterator[Problem]:
+    """Every contradiction between documents. ``documents`` are the catalogue's own, for the questions it answers."""
+    for policy in catalogue.policies.values():
+        yield from _forbidden_clusters(catalogue, documents, policy)
+        yield from _unserved_models(catalogue, policy)
+    yield from _same_traffic(catalogue)
+    yield from _same_envoys(catalogue)
+    for group in catalogue.groups.values():
+        yield from _same_port(catalogue, group)
+
+
+def _forbidden_clusters(
+    catalogue: Catalogue, documents: PolicySet, policy: Written[TrafficPolicy]
+) -> Iterator[Problem]:
+    spec = policy.document.spec
+    for index, name in enumerate(spec.clusters):
+        cluster = catalogue.clusters.get(name)
+        if cluster is None:
+            continue
+        for rule_name, rule in catalogue.residency.items():
+            alone = PolicySet(
+                digest="", clusters={}, feeds={}, listeners={}, groups={}, residency={rule_name: rule.document}, policies={}
+            )
+            reason = alone.allowed(cluster.document, spec.data_class)
+            if reason is not None:
+                facts = f"{name} is {cluster.document.spec.site} in {cluster.document.spec.region}"
+                yield policy.problem(
+                    ("spec", "clusters", index),
+                    f"{spec.data_class} data may not reach cluster {shown(name)} ({facts})",
+                    expected=f"a cluster that residency allows: {reason} ({rule.origin})",
+                )
+
+
+def _unserved_models(catalogue: Catalogue, policy: Written[TrafficPolicy]) -> Iterator[Problem]:
+    clusters = catalogue.clusters_of(policy)
+    if len(clusters) != len(policy.document.spec.clusters):
+        return
+    served = {model for cluster in clusters for model in cluster.document.spec.models}
+    for index, model in enumerate(policy.document.spec.match.models or ()):
+        if model not in served:
+            yield policy.problem(
+                ("spec", "match", "models", index),
+                f"none of the policy's clusters serves the model {shown(model)}",
+                expected=f"one of {', '.join(sorted(served))}",
+                suggestion=closest(model, served),
+            )
+
+
+def _same_traffic(catalogue: Catalogue) -> Iterator[Problem]:
+    """Two policies of one class and path whose models intersect, or that are both for every model.
+
+    One that names a model beats one that does not, and a longer path beats a shorter one: these are no conflicts.
+    """
+    taken: dict[tuple[DataClass, str, str | None], Written[TrafficPolicy]] = {}
+    for policy in sorted(catalogue.policies.values(), key=lambda written: written.origin_order):
+        spec = policy.document.spec
+        models: tuple[str | None, ...] = (None,) if spec.match.models is None else spec.match.models
+        rivals: dict[str, tuple[Written[TrafficPolicy], list[str]]] = {}
+        for model in dict.fromkeys(models):
+            rival = taken.setdefault((spec.data_class, spec.match.path, model), policy)
+            if rival is not policy:
+                rivals.setdefault(rival.name, (rival, []))[1].append("every model" if model is None else model)
+        for rival, shared in rivals.values():
+            yield policy.problem(
+                ("spec", "match"),
+                f"the policy matches the same traffic as {shown(rival.name)} at {rival.place(('spec', 'match'))}: "
+                f"{spec.data_class} requests on {spec.match.path} for {', '.join(shared)}",
+                expected="another path, other models or another dataClass",
+            )
+
+
+def _same_envoys(catalogue: Catalogue) -> Iterator[Problem]:
+    taken: dict[str, Written[NodeGroup]] = {}
+    for group in sorted(catalogue.groups.values(), key=lambda written: written.origin_order):
+        cluster = group.document.spec.match.cluster
+        rival = taken.setdefault(cluster, group)
+        if rival is not group:
+            path = ("spec", "match", "cluster")
+            yield group.problem(
+                path,
+                f"the group matches the same Envoys as {shown(rival.name)} at {rival.place(path)}",
+                expected="another node cluster",
+            )
+
+
+def _same_port(catalogue: Catalogue, group: Written[NodeGroup]) -> Iterator[Problem]:
+    taken: dict[tuple[str, int], str] = {}
+    for index, name in enumerate(group.document.spec.listeners):
+        listener = catalogue.listeners.get(name)
+        if listener is None:
+            continue
+        spec = listener.document.spec
+        address = str(ipaddress.ip_address(spec.address)) if is_ip(spec.address) else spec.address
+        rival = taken.setdefault((address, spec.port), name)
+        if rival != name:
+            yield group.problem(
+                ("spec", "listeners", index),
+                f"the listener {shown(name)} is on {address}:{spec.port}, as is {shown(rival)} of the same group",
+                expected=f"another port; they stand at {listener.place(('spec', 'port'))} "
+                f"and {catalogue.listeners[rival].place(('spec', 'port'))}",
+            )

@@ -1,0 +1,117 @@
+"""What the schema expects at a place of a document, in words. Read off the JSON Schema, so it cannot disagree with it."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, Final
+
+from penstock_policies.problems import Path
+from penstock_policies.quantities import DURATION_PATTERN, PERCENTAGE_PATTERN
+from penstock_policies.schema import KINDS
+
+JsonSchema = Mapping[str, Any]
+
+PATTERNS: Final = {
+    DURATION_PATTERN: "a duration such as 500ms, 5s, 10m or 2h",
+    PERCENTAGE_PATTERN: "a percentage from 0% to 100%, such as 10%",
+    r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$": "a name of at most 63 lower-case letters, digits and inner hyphens",
+    r"^[a-z0-9][a-z0-9-]{0,62}$": "a region of at most 63 lower-case letters, digits and hyphens",
+    r"^/\S*$": "a path that begins with / and has no spaces",
+    r"^https?://\S+$": "an http:// or https:// URL",
+    r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,252})$|^::1?$": "an IP address or a DNS name",
+}
+"""Every pattern of the schema to what it means."""
+
+
+@cache
+def kind_schema(kind: str) -> JsonSchema:
+    """The JSON Schema of a kind, as pydantic sees it."""
+    return KINDS[kind].model_json_schema(by_alias=True)
+
+
+def schema_at(kind: str, path: Path) -> JsonSchema | None:
+    """The part of a kind's schema that judges a path; None where the schema knows no such path."""
+    root = kind_schema(kind)
+    found: JsonSchema | None = root
+    for step in path:
+        if found is None:
+            return None
+        found = resolved(root, found)
+        if isinstance(step, int):
+            found = found.get("items")
+        else:
+            properties = found.get("properties", {})
+            found = properties.get(step) or found.get("additionalProperties") or None
+    return None if found is None else resolved(root, found)
+
+
+def resolved(root: JsonSchema, schema: JsonSchema) -> JsonSchema:
+    """A schema behind its reference, and without ``null`` as an alternative."""
+    for alternative in schema.get("anyOf", ()):
+        if alternative.get("type") != "null":
+            schema = alternative
+            break
+    reference = schema.get("$ref")
+    if reference is None:
+        return schema
+    target: JsonSchema = root["$defs"][reference.removeprefix("#/$defs/")]
+    return target
+
+
+def fields(schema: JsonSchema | None) -> tuple[str, ...]:
+    """The names of the fields of an object's schema, as the schema orders them."""
+    return tuple(schema.get("properties", ())) if schema is not None else ()
+
+
+def paths_to(kind: str, field: str) -> tuple[Path, ...]:
+    """Every place where a kind has a field of this name; list positions are 0."""
+    return tuple(path for path in _all_paths(kind_schema(kind), kind_schema(kind), ()) if path[-1] == field)
+
+
+def _all_paths(root: JsonSchema, schema: JsonSchema, path: Path) -> Iterator[Path]:
+    schema = resolved(root, schema)
+    for name, inner in schema.get("properties", {}).items():
+        yield (*path, name)
+        yield from _all_paths(root, inner, (*path, name))
+    if "items" in schema:
+        yield from _all_paths(root, schema["items"], (*path, 0))
+
+
+def describe(schema: JsonSchema | None) -> str:
+    """What a schema expects, as the end of "expected ..."; empty where there is nothing to say."""
+    if schema is None:
+        return ""
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    if "const" in schema:
+        return str(schema["const"])
+    if schema.get("pattern") in PATTERNS:
+        return PATTERNS[schema["pattern"]]
+    match schema.get("type"):
+        case "integer":
+            return f"a whole number{_range(schema)}"
+        case "number":
+            return f"a number{_range(schema)}"
+        case "string":
+            return _text(schema)
+        case "array":
+            return "a list of at least one" if schema.get("minItems") else "a list"
+        case "object":
+            names = fields(schema)
+            return f"a mapping with the fields {', '.join(names)}" if names else "a mapping"
+    return ""
+
+
+def _text(schema: JsonSchema) -> str:
+    longest = schema.get("maxLength")
+    if longest is not None:
+        return f"text of 1 to {longest} characters"
+    return "text that is not empty" if schema.get("minLength") else "text"
+
+
+def _range(schema: JsonSchema) -> str:
+    least, most, above = schema.get("minimum"), schema.get("maximum"), schema.get("exclusiveMinimum")
+    if least is not None and most is not None:
+        return f" from {least} to {most}"
+    if least is not None:
+        return f" of at least {least}"
+    return f" greater than {above}" if above is not None else ""

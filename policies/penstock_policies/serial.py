@@ -1,0 +1,198 @@
+"""Decisions as canonical JSON, and the hashes made of it.
+
+Canonical: keys sorted, no spaces, floats in their shortest exact form, so equal decisions are equal bytes and
+``from_json(to_json(decision)) == decision``. Pure. Used to persist a decision, to restore ``previous`` after a restart,
+for a decision's id, and to tell whether a new decision is worth publishing.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from penstock_policies.decision import (
+    ClusterHealth,
+    ClusterView,
+    Decision,
+    EngineMemory,
+    HealthState,
+    Move,
+    Note,
+    Row,
+    Rung,
+    Stage,
+)
+from penstock_policies.policyset import RowKey
+from penstock_policies.words import DataClass
+
+_ID_LENGTH = 16
+"""Hex digits: 64 bits, far past chance collision for the decisions one fleet makes in its life."""
+
+
+class SerialError(ValueError):
+    """A text is not a decision this version can read."""
+
+
+def row_name(key: RowKey) -> str:
+    """``policy/region/model``: a row's name in JSON and messages. Only the model may itself hold a slash."""
+    return f"{key.policy}/{key.region}/{key.model}"
+
+
+def parse_row_name(name: str) -> RowKey:
+    """Read the key that :func:`row_name` wrote.
+
+    Raises:
+        SerialError: ``name`` has fewer than three parts.
+
+    """
+    parts = name.split("/", 2)
+    if len(parts) != 3:
+        raise SerialError(f"not a row name: {name!r}")
+    return RowKey(*parts)
+
+
+def to_json(decision: Decision) -> str:
+    """Write a decision as canonical JSON."""
+    return _canonical(_plain(decision))
+
+
+def from_json(text: str) -> Decision:
+    """Read a decision that :func:`to_json` wrote.
+
+    Raises:
+        SerialError: ``text`` is not JSON, or not a decision of this version.
+
+    """
+    try:
+        return _decision(json.loads(text))
+    except SerialError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SerialError(f"not a decision: {type(error).__name__}: {error}") from error
+
+
+def decision_id(decision: Decision) -> str:
+    """Hash everything in a decision but its id."""
+    plain = _plain(decision)
+    del plain["id"]
+    return _digest(plain)
+
+
+def material_digest(decision: Decision) -> str:
+    """Hash what Envoy would see and an auditor would ask about; publish and record only when it changes.
+
+    Leaves out what moves by itself every second: times, ages, measured load, wording with numbers in it.
+    """
+    return _digest(
+        {
+            "policy": decision.policy_digest,
+            "rung": decision.rung,
+            "frozen": bool(decision.frozen),
+            "draining": sorted(decision.draining),
+            "health": {
+                name: [health.state, health.ceiling, sorted(health.unhealthy_endpoints)]
+                for name, health in decision.health.items()
+            },
+            "rows": {
+                row_name(key): {
+                    "weights": dict(row.weights),
+                    "legs": {name: list(leg) for name, leg in row.legs.items()},
+                    "excluded": sorted(row.excluded),
+                    "why": sorted({note.message for note in row.notes if note.stage is Stage.SOLVE}),
+                }
+                for key, row in decision.rows.items()
+            },
+        }
+    )
+
+
+def _canonical(plain: Mapping[str, Any]) -> str:
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical(plain).encode()).hexdigest()[:_ID_LENGTH]
+
+
+def _plain(decision: Decision) -> dict[str, Any]:
+    return {
+        "id": decision.id,
+        "at": decision.at,
+        "policy_digest": decision.policy_digest,
+        "rung": decision.rung,
+        "frozen": decision.frozen,
+        "rows": {row_name(key): _plain_row(row) for key, row in decision.rows.items()},
+        "health": {name: asdict(health) for name, health in decision.health.items()},
+        "clusters": {name: asdict(view) for name, view in decision.clusters.items()},
+        "draining": dict(decision.draining),
+        "notes": [asdict(note) for note in decision.notes],
+        "memory": asdict(decision.memory),
+    }
+
+
+def _plain_row(row: Row) -> dict[str, Any]:
+    plain = asdict(row)
+    del plain["key"]
+    return plain
+
+
+def _decision(plain: dict[str, Any]) -> Decision:
+    rows = [_row(parse_row_name(name), row) for name, row in plain["rows"].items()]
+    return Decision(
+        id=plain["id"],
+        at=plain["at"],
+        policy_digest=plain["policy_digest"],
+        rung=Rung(plain["rung"]),
+        frozen=plain["frozen"],
+        rows={row.key: row for row in rows},
+        health={
+            name: ClusterHealth(
+                state=HealthState(health["state"]),
+                since=health["since"],
+                ceiling=health["ceiling"],
+                unhealthy_endpoints=tuple(health["unhealthy_endpoints"]),
+                reason=health["reason"],
+            )
+            for name, health in plain["health"].items()
+        },
+        clusters={name: ClusterView(**view) for name, view in plain["clusters"].items()},
+        draining=plain["draining"],
+        notes=_notes(plain["notes"]),
+        memory=_memory(plain["memory"]),
+    )
+
+
+def _row(key: RowKey, plain: dict[str, Any]) -> Row:
+    return Row(
+        key=key,
+        data_class=DataClass(plain["data_class"]),
+        weights=plain["weights"],
+        legs={name: tuple(leg) for name, leg in plain["legs"].items()},
+        target=plain["target"],
+        excluded=plain["excluded"],
+        reason=plain["reason"],
+        notes=_notes(plain["notes"]),
+        changed_at=plain["changed_at"],
+        moved_at=plain["moved_at"],
+        demand=plain["demand"],
+        move=Move(plain["move"]),
+    )
+
+
+def _notes(plain: list[dict[str, Any]]) -> tuple[Note, ...]:
+    return tuple(Note(Stage(note["stage"]), note["message"], note["fields"]) for note in plain)
+
+
+def _memory(plain: dict[str, Any]) -> EngineMemory:
+    return EngineMemory(
+        prices=_pairs_by_feed(plain["prices"]),
+        demand=plain["demand"],
+        service_time=plain["service_time"],
+        flow={name: (rate, in_flight) for name, (rate, in_flight) in plain["flow"].items()},
+        doubts=_pairs_by_feed(plain["doubts"]),
+    )
+
+
+def _pairs_by_feed(plain: dict[str, Any]) -> dict[str, dict[str, tuple[float, float]]]:
+    return {feed: {key: (price, at) for key, (price, at) in keys.items()} for feed, keys in plain.items()}
