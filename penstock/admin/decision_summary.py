@@ -100,5 +100,10 @@ class DecisionSummaries:
     def _work_out(self, stored: StoredDecision, before: StoredDecision | None) -> dict[str, object]:
         new = _parse(stored)
         if new is None:
-            return {"id": stored.id, "at": timestamp(stored.at), "policyDigest": stored.policy_digest, "readable": False}
+            return {
+                "id": stored.id,
+                "at": timestamp(stored.at),
+                "policyDigest": stored.policy_digest,
+                "readable": False,
+            }
         return summarise(new, None if before is None else _parse(before))

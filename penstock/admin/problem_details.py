@@ -19,7 +19,7 @@ from penstock.admin.ports import (
     StoreUnavailableError,
     UnknownClusterError,
 )
-from penstock.admin.suggest import did_you_mean
+from penstock_policies.suggestions import closest
 from penstock.admin.wire import json_response
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def problem_response(
 
 def not_found(what: str, name: str, known: tuple[str, ...]) -> ApiError:
     """404 for a name, with the one that was probably meant."""
-    meant = did_you_mean(name, known)
+    meant = closest(name, known)
     hint = f"; did you mean {meant!r}?" if meant else ""
     members: dict[str, object] = {"known": known}
     if meant:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from penstock.admin.problem_details import ApiError
-from penstock.admin.suggest import did_you_mean
+from penstock_policies.suggestions import closest
 
 MAX_BODY_BYTES = 64 * 1024
 """The largest honest body is a drain with its reason: well under 1 KiB."""
@@ -38,7 +38,7 @@ def _fields(model: type[BaseModel]) -> list[str]:
 def _explain(error: ErrorDetails, model: type[BaseModel]) -> dict[str, object]:
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        meant = did_you_mean(path, _fields(model))
+        meant = closest(path, _fields(model))
         message = f"unknown field; expected one of {', '.join(_fields(model))}"
         return {"path": path, "message": message, **({"suggestion": meant} if meant else {})}
     return {"path": path, "message": error["msg"].removeprefix("Value error, ")}
@@ -79,9 +79,7 @@ async def read_body(request: web.Request, model: type[_M]) -> _M:
         )
     raw = await request.read()
     try:
-        members = json.loads(
-            raw.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates
-        )
+        members = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates)
     except (ValueError, RecursionError) as error:
         raise ApiError(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}", kind="not-json") from error
     if not isinstance(members, dict):

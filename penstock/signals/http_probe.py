@@ -82,7 +82,7 @@ class HttpProbe:
                 url,
                 headers=headers,
                 allow_redirects=False,
-                ssl=True if endpoint.tls is None else await _trust(endpoint.tls.ca_file),
+                ssl=True if endpoint.tls is None else await asyncio.to_thread(_trust, endpoint.tls.ca_file),
                 server_hostname=None if endpoint.tls is None else endpoint.tls.sni,
                 timeout=aiohttp.ClientTimeout(total=None),
             ) as response,
@@ -91,16 +91,13 @@ class HttpProbe:
             return response.status
 
 
-async def _trust(ca_file: str) -> ssl.SSLContext:
-    """Find out whom to trust. Parsing a system's roots takes 10 ms and more, so it is done in a thread, once a file."""
-    return await asyncio.to_thread(_context, ca_file, _modified(ca_file))
-
-
-def _modified(ca_file: str) -> int | None:
+def _trust(ca_file: str) -> ssl.SSLContext:
+    """Find out whom to trust. Parsing a system's roots takes 10 ms and more: done in a thread, and once a file."""
     try:
-        return Path(ca_file).stat().st_mtime_ns
+        modified = Path(ca_file).stat().st_mtime_ns
     except OSError:
-        return None
+        return _context(ca_file, None)
+    return _context(ca_file, modified)
 
 
 @functools.lru_cache(maxsize=64)

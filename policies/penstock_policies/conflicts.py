@@ -5,17 +5,17 @@ from collections.abc import Iterator
 
 from penstock_policies.catalogue import Catalogue, Written
 from penstock_policies.coherence import is_ip
-from penstock_policies.policyset import PolicySet
+from penstock_policies.policyset import forbids
 from penstock_policies.problems import Problem, shown
 from penstock_policies.schema import NodeGroup, TrafficPolicy
 from penstock_policies.suggestions import closest
 from penstock_policies.words import DataClass
 
 
-def check(catalogue: Catalogue, documents: PolicySet) -> Iterator[Problem]:
-    """Every contradiction between documents. ``documents`` are the catalogue's own, for the questions it answers."""
+def check(catalogue: Catalogue) -> Iterator[Problem]:
+    """Every contradiction between documents."""
     for policy in catalogue.policies.values():
-        yield from _forbidden_clusters(catalogue, documents, policy)
+        yield from _forbidden_clusters(catalogue, policy)
         yield from _unserved_models(catalogue, policy)
     yield from _same_traffic(catalogue)
     yield from _same_envoys(catalogue)
@@ -23,19 +23,14 @@ def check(catalogue: Catalogue, documents: PolicySet) -> Iterator[Problem]:
         yield from _same_port(catalogue, group)
 
 
-def _forbidden_clusters(
-    catalogue: Catalogue, documents: PolicySet, policy: Written[TrafficPolicy]
-) -> Iterator[Problem]:
+def _forbidden_clusters(catalogue: Catalogue, policy: Written[TrafficPolicy]) -> Iterator[Problem]:
     spec = policy.document.spec
     for index, name in enumerate(spec.clusters):
         cluster = catalogue.clusters.get(name)
         if cluster is None:
             continue
-        for rule_name, rule in catalogue.residency.items():
-            alone = PolicySet(
-                digest="", clusters={}, feeds={}, listeners={}, groups={}, residency={rule_name: rule.document}, policies={}
-            )
-            reason = alone.allowed(cluster.document, spec.data_class)
+        for rule in catalogue.residency.values():
+            reason = forbids(rule.document, cluster.document, spec.data_class)
             if reason is not None:
                 facts = f"{name} is {cluster.document.spec.site} in {cluster.document.spec.region}"
                 yield policy.problem(
@@ -66,7 +61,7 @@ def _same_traffic(catalogue: Catalogue) -> Iterator[Problem]:
     One that names a model beats one that does not, and a longer path beats a shorter one: these are no conflicts.
     """
     taken: dict[tuple[DataClass, str, str | None], Written[TrafficPolicy]] = {}
-    for policy in sorted(catalogue.policies.values(), key=lambda written: written.origin_order):
+    for policy in sorted(catalogue.policies.values(), key=lambda written: (written.origin.file, written.origin.line)):
         spec = policy.document.spec
         models: tuple[str | None, ...] = (None,) if spec.match.models is None else spec.match.models
         rivals: dict[str, tuple[Written[TrafficPolicy], list[str]]] = {}
@@ -85,7 +80,7 @@ def _same_traffic(catalogue: Catalogue) -> Iterator[Problem]:
 
 def _same_envoys(catalogue: Catalogue) -> Iterator[Problem]:
     taken: dict[str, Written[NodeGroup]] = {}
-    for group in sorted(catalogue.groups.values(), key=lambda written: written.origin_order):
+    for group in sorted(catalogue.groups.values(), key=lambda written: (written.origin.file, written.origin.line)):
         cluster = group.document.spec.match.cluster
         rival = taken.setdefault(cluster, group)
         if rival is not group:

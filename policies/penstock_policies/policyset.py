@@ -55,16 +55,9 @@ class PolicySet:
     def allowed(self, cluster: Cluster, data_class: DataClass) -> str | None:
         """Why data of this class may not reach the cluster; None when every residency rule allows it."""
         for name in sorted(self.residency):
-            rule = self.residency[name].spec
-            if rule.data_class is not data_class:
-                continue
-            allow = rule.allow
-            if allow.sites is not None and cluster.spec.site not in allow.sites:
-                return f"rule {name} allows {data_class} data only at {', '.join(allow.sites)}"
-            if allow.regions is not None and cluster.spec.region not in allow.regions:
-                return f"rule {name} allows {data_class} data only in {', '.join(allow.regions)}"
-            if allow.clusters is not None and cluster.name not in allow.clusters:
-                return f"rule {name} allows {data_class} data only on {', '.join(allow.clusters)}"
+            reason = forbids(self.residency[name], cluster, data_class)
+            if reason is not None:
+                return reason
         return None
 
     def models_of(self, policy: TrafficPolicy) -> tuple[str, ...]:
@@ -104,6 +97,20 @@ class PolicySet:
                 key=lambda c: (c.spec.site is not Site.ON_PREM, distance(region, c.spec.region), order[c.name]),
             )
         )
+
+
+def forbids(rule: ResidencyRule, cluster: Cluster, data_class: DataClass) -> str | None:
+    """Why a rule keeps data of this class from the cluster; None when it does not, or is about another class."""
+    if rule.spec.data_class is not data_class:
+        return None
+    allow = rule.spec.allow
+    if allow.sites is not None and cluster.spec.site not in allow.sites:
+        return f"rule {rule.name} allows {data_class} data only at {', '.join(allow.sites) or 'no site'}"
+    if allow.regions is not None and cluster.spec.region not in allow.regions:
+        return f"rule {rule.name} allows {data_class} data only in {', '.join(allow.regions) or 'no region'}"
+    if allow.clusters is not None and cluster.name not in allow.clusters:
+        return f"rule {rule.name} allows {data_class} data only on {', '.join(allow.clusters) or 'no cluster'}"
+    return None
 
 
 def distance(edge: str, cluster: str) -> int:

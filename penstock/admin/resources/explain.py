@@ -8,33 +8,12 @@ from penstock.admin.explain_text import explanation_text
 from penstock.admin.keys import CONTROL
 from penstock.admin.ports import ControlPlane, HistoryPoint
 from penstock.admin.problem_details import ApiError, not_found
+from penstock.admin.reasons import why
 from penstock.admin.resources.clusters import utilisation
 from penstock.admin.wire import json_response, timestamp
-from penstock_policies.decision import TOTAL_WEIGHT, Decision, HealthState, Note, Row
+from penstock_policies.decision import TOTAL_WEIGHT, Decision, Note, Row
 from penstock_policies.policyset import ANY_MODEL, PolicySet, RowKey
 from penstock_policies.schema import TrafficPolicy
-
-# Below this a target and its weight are the same figure, rounded.
-SAME_SHARE = 0.0005
-
-
-def _why(cluster: str, row: Row, decision: Decision) -> str:
-    """What bounds or drives this one weight, from the decision's own facts."""
-    share = row.weights.get(cluster, 0) / TOTAL_WEIGHT
-    health = decision.health.get(cluster)
-    parts: list[str] = []
-    left = decision.draining.get(cluster)
-    if left is not None:
-        parts.append(f"an operator's drain leaves {left:.0%} of its share")
-    if health is not None and health.state is not HealthState.UP:
-        because = f": {health.reason}" if health.reason else ""
-        parts.append(f"health is {health.state}{because} (at most {health.ceiling:.0%})")
-    target = row.target.get(cluster, 0.0)
-    if abs(target - share) > SAME_SHARE:
-        parts.append(f"on its way from {share:.1%} to {target:.1%}, held back by the limits")
-    elif not parts:
-        parts.append("at the share the solver wants" if share else "not needed: preferred clusters carry the load")
-    return "; ".join(parts)
 
 
 def _weight(cluster: str, row: Row, decision: Decision) -> dict[str, object]:
@@ -44,7 +23,7 @@ def _weight(cluster: str, row: Row, decision: Decision) -> dict[str, object]:
         "weight": row.weights[cluster],
         "share": row.weights[cluster] / TOTAL_WEIGHT,
         "target": row.target.get(cluster, 0.0),
-        "why": _why(cluster, row, decision),
+        "why": why(cluster, row, decision),
         "standIns": row.legs.get(cluster, ())[1:],
         "health": None if health is None else health.state,
         "price": None if view is None else view.price,
@@ -110,9 +89,10 @@ def explain_view(control: ControlPlane, name: str) -> dict[str, object]:
     if name not in policies.policies:
         raise not_found("policy", name, tuple(sorted(policies.policies)))
     history = list(control.history())
-    keys = sorted(key for key in decision.rows if key.policy == name)
-    view: dict[str, object] = {
-        **_policy(policies.policies[name], policies),
+    policy = policies.policies[name]
+    rows = [decision.rows[key] for key in sorted(decision.rows) if key.policy == name]
+    return {
+        **_policy(policy, policies),
         "now": timestamp(now),
         "decision": {
             "id": decision.id,
@@ -122,10 +102,9 @@ def explain_view(control: ControlPlane, name: str) -> dict[str, object]:
             "frozen": decision.frozen,
             "notes": [_note(note) for note in decision.notes],
         },
-        "rows": [_row(decision.rows[key], decision, history, now) for key in keys],
+        "rows": [_row(row, decision, history, now) for row in rows],
+        "text": explanation_text(policy, rows, decision, now),
     }
-    view["text"] = explanation_text(decision, policies.policies[name], [decision.rows[key] for key in keys], view)
-    return view
 
 
 async def get_explanation(request: web.Request) -> web.Response:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from penstock_policies.decision import ClusterHealth, Decision, HealthState, Note, Stage
-from penstock_policies.engine.sanitise import Facts
-from penstock_policies.observations import EndpointProbe, Load
+from penstock_policies.engine.sanitise import Facts, error_share, total_load
+from penstock_policies.observations import EndpointProbe
 from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import Cluster
 
@@ -79,11 +79,6 @@ def assess(policy: PolicySet, facts: Facts, previous: Decision | None, now: floa
     return Assessment(after, frozen, tuple(notes))
 
 
-def error_share(load: Load) -> float:
-    """Give the share of requests that failed; 0 without requests."""
-    return min(1.0, load.error_rate / load.request_rate) if load.request_rate > 0 else 0.0
-
-
 def _before(cluster: Cluster, previous: Decision | None, now: float) -> ClusterHealth:
     held = previous.health.get(cluster.name) if previous is not None else None
     # Optimistic: a cluster nobody has probed yet is served; Envoy's own ejection guards the first seconds.
@@ -103,7 +98,7 @@ def _read(cluster: Cluster, facts: Facts, held: ClusterHealth, now: float) -> _R
             unhealthy.append(endpoint.key)
             if probe is not None and probe.detail and not detail:
                 detail = f": {probe.detail}"
-    total = sum_load(facts, cluster.name, now, _EVIDENCE_AGE)
+    total = total_load(facts, cluster.name, now, _EVIDENCE_AGE)
     proves = total.request_rate >= _EVIDENCE_RATE
     return _Reading(
         unhealthy=tuple(unhealthy),
@@ -124,19 +119,6 @@ def _unhealthy(cluster: Cluster, probe: EndpointProbe | None, *, was: bool) -> b
     if probe.consecutive_ok >= cluster.spec.health.healthy_threshold:
         return False
     return was
-
-
-def sum_load(facts: Facts, cluster: str, now: float, age: float) -> Load:
-    """Add up what all regions report about a cluster in reports no older than ``age`` seconds."""
-    loads = [by[cluster] for by in facts.load.values() if cluster in by and now - by[cluster].at <= age]
-    return Load(
-        at=max((load.at for load in loads), default=now),
-        in_flight=sum(load.in_flight for load in loads),
-        request_rate=sum(load.request_rate for load in loads),
-        error_rate=sum(load.error_rate for load in loads),
-        reporters=sum(load.reporters for load in loads),
-        success_rate=sum(load.success_rate or 0.0 for load in loads),
-    )
 
 
 def _distrust(

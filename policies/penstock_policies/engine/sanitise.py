@@ -46,6 +46,24 @@ def sanitise(policy: PolicySet, observations: Observations, now: float) -> Facts
     return Facts(probes, load, unknown, tuple(notes))
 
 
+def total_load(facts: Facts, cluster: str, now: float, age: float = LOAD_AGE) -> Load:
+    """Add up what all regions report about a cluster in reports no older than ``age`` seconds."""
+    loads = [by[cluster] for by in facts.load.values() if cluster in by and now - by[cluster].at <= age]
+    return Load(
+        at=max((load.at for load in loads), default=now),
+        in_flight=sum(load.in_flight for load in loads),
+        request_rate=sum(load.request_rate for load in loads),
+        error_rate=sum(load.error_rate for load in loads),
+        reporters=sum(load.reporters for load in loads),
+        success_rate=sum(load.success_rate or 0.0 for load in loads),
+    )
+
+
+def error_share(load: Load) -> float:
+    """Give the share of requests that failed; 0 without requests."""
+    return min(1.0, load.error_rate / load.request_rate) if load.request_rate > 0 else 0.0
+
+
 def refusal(what: str, why: str, **fields: str | float | int) -> Note:
     """Note that a fact was refused."""
     return Note(Stage.SANITISE, f"{what} refused", {"why": why, **fields})

@@ -1,0 +1,116 @@
+"""What an operator should know now, worst first: the dashboard's banner and the reason ``penstock status`` exits with 1.
+
+Pure: everything is read from the control plane at the moment of asking.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from penstock.admin.ports import ControlPlane, SyncStatus
+from penstock_policies.decision import HealthState
+from penstock_policies.policyset import PolicySet
+
+Severity = Literal["error", "warning", "info"]
+ORDER: Final[tuple[Severity, ...]] = ("error", "warning", "info")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing worth knowing. ``info`` is something an operator did on purpose and is no fault."""
+
+    severity: Severity
+    kind: str
+    message: str
+
+
+def feed_ages(control: ControlPlane, policy: PolicySet) -> dict[str, float | None]:
+    """Every feed of the policy to the seconds since its last good read; None when there was none."""
+    now, refreshed = control.now(), {feed.name: feed.refreshed_at for feed in control.feeds()}
+    ages: dict[str, float | None] = {}
+    for name in policy.feeds:
+        at = refreshed.get(name)
+        ages[name] = None if at is None else max(0.0, now - at)
+    return ages
+
+
+def _policy(control: ControlPlane) -> Iterator[Finding]:
+    readiness = control.ready()
+    if not readiness.ready:
+        reason = readiness.details.get("reason") or "no complete snapshot yet"
+        yield Finding("error", "not-ready", f"Not ready: {reason}")
+    errors = [problem for problem in control.policy_problems if problem.severity == "error"]
+    if control.policy_rejected_at is not None:
+        kept = "the last good policy stays in force" if control.policy_set else "no policy is in force"
+        first = f" First: {errors[0]}" if errors else ""
+        yield Finding("error", "policy-rejected", f"The policy files have {len(errors)} error(s); {kept}.{first}")
+    warnings = [problem for problem in control.policy_problems if problem.severity == "warning"]
+    if warnings:
+        yield Finding("warning", "policy-warnings", f"The policy has {len(warnings)} warning(s). First: {warnings[0]}")
+
+
+def _engine(control: ControlPlane) -> Iterator[Finding]:
+    decision = control.decision
+    if decision is None:
+        return
+    if decision.frozen:
+        yield Finding("error", "frozen", f"The engine is frozen: {decision.frozen}")
+    for key, row in sorted(decision.rows.items()):
+        if not row.weights:
+            where = f"{key.policy} in {key.region} for {key.model}"
+            yield Finding("error", "row-refused", f"No cluster may serve {where}: its requests get 503")
+    for cluster, health in sorted(decision.health.items()):
+        if health.state is HealthState.DOWN:
+            because = f": {health.reason}" if health.reason else ""
+            yield Finding("warning", "cluster-down", f"Cluster {cluster} is down{because}")
+        elif health.unhealthy_endpoints:
+            some = ", ".join(health.unhealthy_endpoints)
+            yield Finding("warning", "endpoints-unhealthy", f"Cluster {cluster} has unhealthy endpoints: {some}")
+
+
+def _feeds(control: ControlPlane) -> Iterator[Finding]:
+    policy = control.policy_set
+    if policy is None:
+        return
+    errors = {feed.name: feed.error for feed in control.feeds()}
+    for name, age in sorted(feed_ages(control, policy).items()):
+        because = f" ({errors[name]})" if errors.get(name) else ""
+        if age is None:
+            yield Finding("warning", "feed-silent", f"Cost feed {name} gave no price yet{because}")
+        elif age > policy.feeds[name].spec.max_age:
+            yield Finding(
+                "warning",
+                "feed-stale",
+                f"Cost feed {name} is stale: last read {age:.0f} s ago{because}; it moves no traffic",
+            )
+        elif because:
+            yield Finding("warning", "feed-failing", f"Cost feed {name} fails{because}; its last prices hold")
+
+
+def _envoys(control: ControlPlane) -> Iterator[Finding]:
+    refusing = [
+        (envoy.node, state.type_url.rpartition(".")[2], state.error)
+        for envoy in control.streams()
+        for state in envoy.types
+        if state.status is SyncStatus.NACKED
+    ]
+    if refusing:
+        node, kind, error = refusing[0]
+        nodes = len({name for name, _, _ in refusing})
+        yield Finding("error", "nack", f"{nodes} Envoy(s) refuse configuration. {node} refused a {kind}: {error}")
+
+
+def _drains(control: ControlPlane) -> Iterator[Finding]:
+    now = control.now()
+    for cluster, drain in sorted(control.overrides.drains.items()):
+        if drain.active(now):
+            minutes = (drain.until - now) / 60
+            yield Finding(
+                "info", "drained", f"{cluster} is drained by {drain.owner} for {minutes:.0f} more min: {drain.reason}"
+            )
+
+
+def findings(control: ControlPlane) -> list[Finding]:
+    """Everything worth knowing now, worst first."""
+    found = [finding for part in (_policy, _engine, _envoys, _feeds, _drains) for finding in part(control)]
+    return sorted(found, key=lambda finding: ORDER.index(finding.severity))
