@@ -33,10 +33,11 @@ class AddressError(ValueError):
 
 
 def parse_address(address: str) -> tuple[str, int]:
-    """The host and port of ``HOST:PORT`` or ``[IPV6]:PORT``.
+    """Return the host and port of ``HOST:PORT`` or ``[IPV6]:PORT``.
 
     Raises:
         AddressError: it is not such an address.
+
     """
     host, colon, port = address.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
@@ -51,13 +52,14 @@ def parse_address(address: str) -> tuple[str, int]:
 def build_app(
     control: ControlPlane, metrics: Metrics, *, loopback: bool, allowed_hosts: Collection[str] = ()
 ) -> web.Application:
-    """The admin application.
+    """Return the admin application.
 
     Args:
         control: what is shown and commanded.
         metrics: served at ``/metrics``; the caller has called :meth:`Metrics.watch` or will.
         loopback: the application is reached only on a loopback address.
         allowed_hosts: further host names to accept on a loopback address.
+
     """
     app = web.Application(
         middlewares=[problems, guard(loopback=loopback, allowed_hosts=allowed_hosts)],
@@ -88,6 +90,7 @@ class AdminServer:
         Raises:
             AddressError: ``address`` is malformed.
             OSError: it cannot be bound.
+
         """
         host, port = parse_address(address)
         loopback = is_loopback(host)

@@ -51,7 +51,7 @@ def _health_changes(new: Decision, old: Decision | None) -> Iterator[dict[str, o
 
 
 def summarise(new: Decision, old: Decision | None) -> dict[str, object]:
-    """What ``new`` changed against the decision before it."""
+    """Tell what ``new`` changed against the decision before it."""
     draining, drained_before = set(new.draining), set() if old is None else set(old.draining)
     return {
         "id": new.id,
@@ -83,7 +83,7 @@ class DecisionSummaries:
         self._known: OrderedDict[tuple[str, str | None], dict[str, object]] = OrderedDict()
 
     def of(self, stored: StoredDecision, before: StoredDecision | None) -> dict[str, object]:
-        """The summary of a recorded decision against the one recorded before it.
+        """Return the summary of a recorded decision against the one recorded before it.
 
         A record this version cannot read (written by a newer one, say) is told by its id and time alone.
         """

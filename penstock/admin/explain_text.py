@@ -51,10 +51,10 @@ def _row_lines(row: Row, decision: Decision, now: float) -> Iterator[str]:
 
 
 def explanation_text(policy: TrafficPolicy, rows: Sequence[Row], decision: Decision, now: float) -> str:
-    """The explanation of a policy's rows, many lines, ending in a newline."""
+    """Return the explanation of a policy's rows, many lines, ending in a newline."""
     lines = [
-        f"Policy {policy.name}: {policy.spec.data_class} data, minimize {policy.spec.objective.minimize}, "
-        f"steps of at most {policy.spec.limits.max_step:.0%} every {policy.spec.limits.min_dwell:g} s.",
+        f"Policy {policy.name}: {policy.spec.data_class} data, minimize {policy.spec.objective.minimize}.",
+        f"Steps of at most {policy.spec.limits.max_step:.0%} every {policy.spec.limits.min_dwell:g} s.",
         f"Decision {decision.id} of {_moment(decision.at)}, solved by {decision.rung}.",
     ]
     if decision.frozen:

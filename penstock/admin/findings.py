@@ -1,4 +1,4 @@
-"""What an operator should know now, worst first: the dashboard's banner and the reason ``penstock status`` exits with 1.
+"""What an operator should know now, worst first: the dashboard's banner, and why ``penstock status`` exits with 1.
 
 Pure: everything is read from the control plane at the moment of asking.
 """

@@ -243,15 +243,15 @@ class ControlPlane(Protocol):
         ...
 
     def now(self) -> float:
-        """The time all ages are counted to: Unix seconds, of the same clock as the observations."""
+        """Return the time all ages are counted to: Unix seconds, of the same clock as the observations."""
         ...
 
     def observations(self) -> Observations:
-        """What is known about the world."""
+        """Tell what is known about the world."""
         ...
 
     def feeds(self) -> Sequence[FeedStatus]:
-        """The cost feeds of the policy in force."""
+        """Return the cost feeds of the policy in force."""
         ...
 
     def ready(self) -> Readiness:
@@ -263,14 +263,15 @@ class ControlPlane(Protocol):
         ...
 
     def history(self) -> Sequence[HistoryPoint]:
-        """The latest changes of weights, oldest first, from a bounded memory."""
+        """Return the latest changes of weights, oldest first, from a bounded memory."""
         ...
 
     async def recent_decisions(self, limit: int, before: float | None = None) -> Sequence[StoredDecision]:
-        """Recorded decisions, newest first, older than ``before`` (Unix time).
+        """Return recorded decisions, newest first, older than ``before`` (Unix time).
 
         Raises:
             StoreUnavailableError: the store did not answer.
+
         """
         ...
 
@@ -279,6 +280,7 @@ class ControlPlane(Protocol):
 
         Raises:
             StoreUnavailableError: the store did not answer.
+
         """
         ...
 
@@ -290,6 +292,7 @@ class ControlPlane(Protocol):
             UnknownClusterError: the policy has no such cluster.
             DrainRefusedError: not feasible, neither forced nor a dry run.
             StoreUnavailableError: it could not be recorded, so it was not done.
+
         """
         ...
 
@@ -299,6 +302,7 @@ class ControlPlane(Protocol):
         Raises:
             NotDrainedError: there is none.
             StoreUnavailableError: it could not be recorded, so it was not done.
+
         """
         ...
 
@@ -307,5 +311,6 @@ class ControlPlane(Protocol):
 
         Raises:
             StoreUnavailableError: the store did not answer.
+
         """
         ...

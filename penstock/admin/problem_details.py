@@ -19,8 +19,8 @@ from penstock.admin.ports import (
     StoreUnavailableError,
     UnknownClusterError,
 )
-from penstock_policies.suggestions import closest
 from penstock.admin.wire import json_response
+from penstock_policies.suggestions import closest
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class ApiError(Exception):
         kind: names the kind of problem, stable for programs; ``about:blank`` where the status says it all.
         detail: what happened, for people.
         members: further members of the problem (RFC 9457, section 3.2).
+
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class ApiError(Exception):
 def problem_response(
     error: ApiError, *, instance: str | None = None, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """The response for an error."""
+    """Return the response for an error."""
     body: dict[str, object] = {
         "type": error.kind,
         "title": error.status.phrase,
@@ -76,7 +77,7 @@ def not_found(what: str, name: str, known: tuple[str, ...]) -> ApiError:
 
 
 def from_control_plane(error: ControlPlaneError) -> ApiError:
-    """What a refusal of the control plane is over HTTP."""
+    """Tell what a refusal of the control plane is over HTTP."""
     match error:
         case UnknownClusterError():
             return not_found("cluster", error.cluster, error.known)
@@ -94,7 +95,7 @@ def from_control_plane(error: ControlPlaneError) -> ApiError:
 
 
 def from_http(error: web.HTTPException) -> ApiError:
-    """What aiohttp's own refusal is as ours."""
+    """Tell what aiohttp's own refusal is as ours."""
     status = HTTPStatus(error.status)
     members: dict[str, object] = {}
     if isinstance(error, web.HTTPMethodNotAllowed):
@@ -121,7 +122,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
-        kept = {name: value for name in (hdrs.ALLOW,) if (value := error.headers.get(name))}
+        kept = {str(hdrs.ALLOW): value for value in (error.headers.get(hdrs.ALLOW),) if value}
         return problem_response(from_http(error), instance=request.path, headers=kept)
     except (asyncio.CancelledError, ConnectionError):
         raise

@@ -7,7 +7,7 @@ SAME_SHARE = 0.0005
 
 
 def why(cluster: str, row: Row, decision: Decision) -> str:
-    """What bounds or drives this weight."""
+    """Tell what bounds or drives this weight."""
     share, target = row.weights.get(cluster, 0) / TOTAL_WEIGHT, row.target.get(cluster, 0.0)
     parts: list[str] = []
     left = decision.draining.get(cluster)

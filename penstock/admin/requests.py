@@ -50,10 +50,11 @@ def _sentence(problem: Mapping[str, object]) -> str:
 
 
 def validated(model: type[_M], members: Mapping[str, object]) -> _M:
-    """The members as a model.
+    """Return the members as a model.
 
     Raises:
         ApiError: 422, with every field that is wrong.
+
     """
     try:
         return model.model_validate(members)
@@ -68,10 +69,11 @@ def validated(model: type[_M], members: Mapping[str, object]) -> _M:
 
 
 async def read_body(request: web.Request, model: type[_M]) -> _M:
-    """The JSON body of a request as a model.
+    """Return the JSON body of a request as a model.
 
     Raises:
         ApiError: 415 without a JSON content type, 400 for what is no JSON object, 422 for wrong fields.
+
     """
     if request.headers.get(hdrs.CONTENT_TYPE) is None or request.content_type != "application/json":
         raise ApiError(
@@ -88,10 +90,11 @@ async def read_body(request: web.Request, model: type[_M]) -> _M:
 
 
 def read_query(request: web.Request, model: type[_M]) -> _M:
-    """The query parameters of a request as a model.
+    """Return the query parameters of a request as a model.
 
     Raises:
         ApiError: 422 for wrong, unknown or repeated parameters.
+
     """
     members: dict[str, object] = {}
     for name, value in request.query.items():

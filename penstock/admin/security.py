@@ -21,19 +21,11 @@ from penstock.admin.problem_details import ApiError, Handler
 
 SAFE_METHODS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 
-CONTENT_SECURITY_POLICY: Final = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        # Plotly sets style attributes on the SVG it draws; attributes cannot load or run anything under this policy.
-        "style-src-attr 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    )
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; "
+    # Plotly sets style attributes on the SVG it draws; attributes cannot load or run anything under this policy.
+    "style-src-attr 'unsafe-inline'; "
+    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 SECURITY_HEADERS: Final = {
@@ -90,11 +82,12 @@ def _check_same_site(request: web.Request) -> None:
 
 
 def guard(*, loopback: bool, allowed_hosts: Collection[str] = ()) -> Middleware:
-    """The middleware that refuses what a foreign page could send.
+    """Return the middleware that refuses what a foreign page could send.
 
     Args:
         loopback: the port is bound to a loopback address, so every honest request names one.
         allowed_hosts: further host names under which the port is reached (a reverse proxy's, say).
+
     """
     allowed = {host.lower() for host in allowed_hosts}
 

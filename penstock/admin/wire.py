@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Final
@@ -47,19 +47,18 @@ def plain(value: object) -> object:
 
     Raises:
         TypeError: a value that has no JSON form.
+
     """
     if isinstance(value, Enum):
         return plain(value.value)
-    if value is None or isinstance(value, bool | int | str):
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {to_camel(f.name): plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, Set):
-        return [plain(item) for item in sorted(value)]
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [plain(item) for item in value]
     raise TypeError(f"{type(value).__name__} has no JSON form")
@@ -72,6 +71,6 @@ def json_response(
     content_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """A JSON response of anything :func:`plain` takes."""
+    """Return a JSON response of anything :func:`plain` takes."""
     text = json.dumps(plain(body), ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
     return web.Response(text=text, status=status, content_type=content_type, headers=headers)

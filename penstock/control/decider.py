@@ -41,14 +41,14 @@ class Decider:
         recorder: Recorder,
         history: WeightHistory,
         clock: Callable[[], float],
-        decided: Callable[[Decision], None],
+        published: Callable[[Decision], None],
     ) -> None:
         self._board = board
         self._publisher = publisher
         self._recorder = recorder
         self._history = history
         self._clock = clock
-        self._decided = decided
+        self._on_published = published
         self._wake = asyncio.Event()
         self._published = ""
         self.policy: PolicySet | None = None
@@ -104,11 +104,11 @@ class Decider:
             self._publisher.publish(policy, decision)
             self._published = digest
             self._recorder.record(decision)
+            self._on_published(decision)
         self.withheld = ""
         self.decision = decision
         if self._history.add(decision):
             logger.info("weights changed", extra={"decision": decision.id, **_summary(decision)})
-        self._decided(decision)
 
     async def run(self) -> None:
         """Decide until cancelled. An error in one decision keeps the last one in force and is logged."""

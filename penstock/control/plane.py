@@ -29,7 +29,8 @@ from penstock.control.history import WeightHistory
 from penstock.control.policies import PolicyKeeper
 from penstock.control.publisher import Publisher
 from penstock.signals.board import ObservationBoard
-from penstock.state.store import Store, StoreError
+from penstock.state.errors import StoreError
+from penstock.state.store import Store
 from penstock_policies.decision import Decision
 from penstock_policies.engine.drain_check import drain_impact
 from penstock_policies.observations import Observations
@@ -55,7 +56,7 @@ class Plane:
         clock: Callable[[], float],
         feeds: Callable[[], Sequence[FeedStatus]],
         streams: Callable[[], Sequence[ConnectedEnvoy]],
-        xds_address: Callable[[], str],
+        xds_address: str,
     ) -> None:
         self._decider = decider
         self._publisher = publisher
@@ -66,14 +67,9 @@ class Plane:
         self._clock = clock
         self._feeds = feeds
         self._streams = streams
-        self._xds_address = xds_address
+        self.xds_address: Final = xds_address
         self._commands = asyncio.Lock()
         self.started_at: Final = clock()
-
-    @property
-    def xds_address(self) -> str:
-        """Where Envoys connect."""
-        return self._xds_address()
 
     @property
     def policy_set(self) -> PolicySet | None:

@@ -10,7 +10,8 @@ from typing import Final
 
 from penstock.control.decider import Decider
 from penstock.policy_source import PolicyDirectory, Reading
-from penstock.state.store import Store, StoreError
+from penstock.state.errors import StoreError
+from penstock.state.store import Store
 from penstock_envoy.residency import ResidencyBreachError
 from penstock_policies.loader import load
 from penstock_policies.policyset import PolicySet

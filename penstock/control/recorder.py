@@ -9,7 +9,8 @@ import logging
 from collections import deque
 from typing import Final
 
-from penstock.state.store import Store, StoreError
+from penstock.state.errors import StoreError
+from penstock.state.store import Store
 from penstock_policies.decision import Decision
 from penstock_policies.serial import material_digest, to_json
 

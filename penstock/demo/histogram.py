@@ -1,6 +1,7 @@
 """Durations in logarithmic buckets: constant memory, 5 % error, and differences between two moments. Pure."""
 
 import math
+from collections.abc import Sequence
 from typing import Final, Self
 
 _SMALLEST: Final = 0.0005
@@ -12,8 +13,8 @@ _BUCKETS: Final = 256
 class Histogram:
     """Counts of durations in seconds."""
 
-    def __init__(self) -> None:
-        self._counts = [0] * _BUCKETS
+    def __init__(self, counts: Sequence[int] = (0,) * _BUCKETS) -> None:
+        self._counts = list(counts)
 
     def observe(self, seconds: float) -> None:
         """Count one duration."""
@@ -35,15 +36,6 @@ class Histogram:
                 return _SMALLEST * _GROWTH**index
         return None
 
-    def copy(self) -> Self:
-        """An independent copy."""
-        return self._from(self._counts[:])
-
     def minus(self, earlier: Self) -> Self:
         """What was counted since ``earlier``, a copy of this histogram."""
-        return self._from([now - then for now, then in zip(self._counts, earlier._counts, strict=True)])
-
-    def _from(self, counts: list[int]) -> Self:
-        other = type(self)()
-        other._counts = counts
-        return other
+        return type(self)([now - then for now, then in zip(self._counts, earlier._counts, strict=True)])

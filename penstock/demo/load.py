@@ -1,8 +1,9 @@
 """An open-loop load generator: requests arrive when they arrive, however slow the answers are.
 
-One task per kind of traffic draws arrivals (Poisson or even, from a seed) and one short-lived task carries each request,
-so a slow cluster meets as many users as a fast one, as in life. A request succeeds only with a 2xx answer that is
-complete: a JSON body to its end, or a stream up to ``[DONE]``. Event loop only; rates may be changed at any time.
+One task per kind of traffic draws arrivals (Poisson or even, from a seed) and one short-lived task carries each
+request, so a slow cluster meets as many users as a fast one, as in life. A request succeeds only with a 2xx answer
+that is complete: a JSON body to its end, or a stream up to ``[DONE]``. Event loop only; rates may be changed at any
+time.
 """
 
 import asyncio

@@ -27,11 +27,12 @@ LEAST_INTERVAL: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class ClusterLoad:
-    """One cluster's figures from one Envoy: requests in flight, and per second issued and failed."""
+    """One cluster's figures from one Envoy: requests in flight, and per second issued, failed and succeeded."""
 
     in_flight: int
     request_rate: float
     error_rate: float
+    success_rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +70,17 @@ def parse(message: bytes, interval: float) -> Report:
 
 
 def _cluster_load(stats: Any, interval: float) -> ClusterLoad | None:  # noqa: ANN401 - the message has no stubs
-    in_flight = issued = errors = 0
+    in_flight = issued = errors = successes = 0
     for locality in stats.upstream_locality_stats:
         in_flight += locality.total_requests_in_progress
         issued += locality.total_issued_requests
         errors += locality.total_error_requests
+        successes += locality.total_successful_requests
     covered = stats.load_report_interval.seconds + stats.load_report_interval.nanos / 1e9
     seconds = max(covered, LEAST_INTERVAL) if covered > 0 else interval
-    load = ClusterLoad(in_flight, issued / seconds, errors / seconds)
-    sane = in_flight <= MOST_IN_FLIGHT and load.request_rate <= MOST_PER_SECOND and load.error_rate <= MOST_PER_SECOND
-    return load if sane else None
+    load = ClusterLoad(in_flight, issued / seconds, errors / seconds, successes / seconds)
+    fastest = max(load.request_rate, load.error_rate, load.success_rate)
+    return load if in_flight <= MOST_IN_FLIGHT and fastest <= MOST_PER_SECOND else None
 
 
 def total(reports: Iterable[tuple[float, Mapping[str, ClusterLoad]]]) -> dict[str, Load]:
@@ -98,6 +100,7 @@ def total(reports: Iterable[tuple[float, Mapping[str, ClusterLoad]]]) -> dict[st
             request_rate=math.fsum(load.request_rate for _, load in loads),
             error_rate=math.fsum(load.error_rate for _, load in loads),
             reporters=len(loads),
+            success_rate=math.fsum(load.success_rate for _, load in loads),
         )
         for name, loads in parts.items()
     }

@@ -75,8 +75,8 @@ class Prober:
         self._facts: dict[tuple[str, str], ProbeFacts] = {}
         self._workers = Workers[tuple[str, str], _Assignment]("probe", self._work)
 
-    def apply(self, policy_set: PolicySet) -> None:
-        """Probe the endpoints of this policy set. Needs a running event loop."""
+    async def apply(self, policy_set: PolicySet) -> None:
+        """Probe the endpoints of this policy set and no others."""
         if self._probe is None:
             self._http = HttpProbe()
             self._probe = self._http
@@ -87,6 +87,7 @@ class Prober:
         }
         self._facts = {key: facts for key, facts in self._facts.items() if key in wanted}
         self._workers.apply(wanted)
+        await self._workers.settled()
 
     async def stop(self) -> None:
         """End all probing. The prober may be told to begin again by :meth:`apply`."""

@@ -44,10 +44,14 @@ class Workers(Generic[K, S]):
                 )
                 self._running[key] = (specification, task)
 
+    async def settled(self) -> None:
+        """Wait until the workers that were told to end are gone."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
     async def stop(self) -> None:
         """End every worker and wait until they are gone."""
         self.apply({})
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        await self.settled()
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._ending.add(task)

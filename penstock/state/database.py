@@ -8,7 +8,7 @@ read-then-write inside it, such as appending to the audit chain, is safe among t
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final
 
 from sqlalchemy import event, text
@@ -51,11 +51,18 @@ class Database:
             raise StoreUrlError("open", self.shown, f"no driver for it: {error}") from error
         # Waiting here instead of in SQLite keeps our own tasks in turn and its busy time-out for other processes.
         self._writers = asyncio.Lock()
+        # A database in memory has one connection, which can be in one transaction only.
+        self._readers: AbstractAsyncContextManager[None] = self._writers if _in_memory(parsed) else nullcontext()
 
     @asynccontextmanager
     async def reading(self, operation: str) -> AsyncIterator[AsyncConnection]:
         """Begin a transaction that only reads."""
-        async with self._failures_as_ours(operation), self._engine.connect() as connection, connection.begin():
+        async with (
+            self._readers,
+            self._failures_as_ours(operation),
+            self._engine.connect() as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @asynccontextmanager
@@ -97,12 +104,15 @@ def _parse(url: str) -> URL:
     return parsed.set(drivername=driver)
 
 
+def _in_memory(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}
+
+
 def _engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
         return create_async_engine(url, pool_pre_ping=True)
-    in_memory = url.database in {None, "", ":memory:"}
     options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}}
-    if in_memory:
+    if _in_memory(url):
         # Every connection to a database in memory is another database, so there may be only one.
         options["poolclass"] = StaticPool
     engine = create_async_engine(url, **options)

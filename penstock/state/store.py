@@ -12,16 +12,18 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from penstock.state import chain
 from penstock.state.database import Database
-from penstock.state.errors import StoreSchemaError
+from penstock.state.errors import StoreError, StoreSchemaError
 from penstock.state.records import AuditEntry, StoredDecision
-from penstock.state.tables import NewerSchemaError, audit, audit_head, decisions, drains, migrate
+from penstock.state.tables import NewerSchemaError, audit, audit_head, decisions, drains, migrate, policies
 from penstock_policies.overrides import Drain
+
+__all__ = ["Store", "StoreError"]
 
 logger = logging.getLogger(__name__)
 
@@ -193,6 +195,32 @@ class Store:
             if count:
                 await _append(connection, self._clock(), "decisions.pruned", SELF, {"before": horizon, "count": count})
         return count
+
+    # Policies
+
+    async def save_policy(self, digest: str, files: Mapping[str, str]) -> None:
+        """Record the text of a policy set that is in force from now on, by its digest."""
+        text = chain.canonical(files)
+        async with self._database.writing("save policy") as connection:
+            newest = select(policies.c.digest, policies.c.files).order_by(policies.c.sequence.desc()).limit(1)
+            latest = (await connection.execute(newest)).one_or_none()
+            if latest is not None and (latest.digest, latest.files) == (digest, text):
+                return
+            await connection.execute(delete(policies).where(policies.c.digest == digest))
+            await connection.execute(insert(policies).values(digest=digest, at=self._clock(), files=text))
+
+    async def latest_policy(self) -> Mapping[str, str] | None:
+        """Return the text of the policy set that was in force last: name to text."""
+        return await self._policy(select(policies.c.files).order_by(policies.c.sequence.desc()).limit(1))
+
+    async def policy(self, digest: str) -> Mapping[str, str] | None:
+        """Return the text of the policy set with a digest, such as the one a decision was made by."""
+        return await self._policy(select(policies.c.files).where(policies.c.digest == digest))
+
+    async def _policy(self, wanted: Select[str]) -> Mapping[str, str] | None:
+        async with self._database.reading("read policy") as connection:
+            text = await connection.scalar(wanted)
+        return None if text is None else json.loads(text)
 
     # The audit log
 

@@ -42,6 +42,15 @@ decisions: Final = Table(
     Column("json", Text, nullable=False),
 )
 
+policies: Final = Table(
+    "policies",
+    metadata,
+    Column("sequence", _Number, primary_key=True, autoincrement=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("at", Double, nullable=False),
+    Column("files", Text, nullable=False),
+)
+
 audit: Final = Table(
     "audit",
     metadata,
@@ -65,7 +74,7 @@ audit_head: Final = Table(
 
 
 def _first(connection: Connection) -> None:
-    metadata.create_all(connection, tables=[drains, decisions, audit, audit_head])
+    metadata.create_all(connection, tables=[drains, decisions, policies, audit, audit_head])
 
 
 # Never edit a step that was released: databases in the field have taken it. Later steps spell out their DDL.

@@ -10,7 +10,7 @@ from penstock_policies.policyset import ANY_MODEL
 from penstock_policies.problems import Path, Problem, shown
 from penstock_policies.schema import AnyDocument, Cluster, CostFeed, Endpoint, Listener
 
-_DNS_NAME: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.?", re.I)
+_DNS_LABEL: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
 _DOTTED_DIGITS: Final = re.compile(r"[0-9.]+")
 
 
@@ -67,10 +67,11 @@ def _endpoints(cluster: Written[Cluster]) -> Iterator[Problem]:
 
 
 def _tls(cluster: Written[Cluster], first: Endpoint, endpoint: Endpoint, path: Path) -> Iterator[Problem]:
+    mixed = "TLS and plain endpoints in one cluster"
     if first.tls is None and endpoint.tls is not None:
-        yield cluster.problem((*path, "tls"), "TLS and plain endpoints in one cluster", expected="no tls, or two clusters")
+        yield cluster.problem((*path, "tls"), mixed, expected="no tls, like the first endpoint, or two clusters")
     elif first.tls is not None and endpoint.tls is None:
-        yield cluster.problem(path, "TLS and plain endpoints in one cluster", expected="tls, or two clusters")
+        yield cluster.problem(path, mixed, expected="tls, like the first endpoint, or two clusters")
     elif first.tls is not None and endpoint.tls is not None:
         if first.tls.sni != endpoint.tls.sni:
             yield cluster.problem(
@@ -87,7 +88,8 @@ def _tls(cluster: Written[Cluster], first: Endpoint, endpoint: Endpoint, path: P
 
 
 def _is_dns_name(address: str) -> bool:
-    return bool(_DNS_NAME.fullmatch(address)) and not _DOTTED_DIGITS.fullmatch(address)
+    labels = address.removesuffix(".").split(".")
+    return all(_DNS_LABEL.fullmatch(label) for label in labels) and not _DOTTED_DIGITS.fullmatch(address)
 
 
 def _feed(feed: Written[CostFeed]) -> Iterator[Problem]:

@@ -5,8 +5,8 @@ readers of YAML 1.1 and 1.2 disagree about, tags other than ``!!str``, keys that
 that expand beyond any honest use.
 """
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 import yaml
 
@@ -19,6 +19,9 @@ MAX_DEPTH: Final = 32
 
 MAX_ALIASED_NODES: Final = 10_000
 """What all aliases of a document may expand to together: stops the billion-laughs bomb."""
+
+_MOST_OF_A_TAG: Final = 60
+"""Characters of a tag that a message repeats."""
 
 _TEXT_TAGS: Final = frozenset({"!", "tag:yaml.org,2002:str"})
 _MERGE_KEY: Final = "<<"
@@ -36,6 +39,15 @@ class TooMuchError(Exception):
         super().__init__(str(problem))
         self.problem = problem
         self.index = index
+
+
+class _Value(NamedTuple):
+    """A node with what it costs to write out every alias in it."""
+
+    node: Node
+    size: int
+    height: int
+    """How many levels stand below it."""
 
 
 class Composer:
@@ -58,54 +70,55 @@ class Composer:
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
                 self._begin_document()
-                root, _ = self._node(next(events), events, ())
+                root = self._value(next(events), events, ()).node
                 if root.content is not None:
                     self.documents.append(SourceDocument(self._file, root, frozenset(self._flawed)))
 
     def _begin_document(self) -> None:
-        self._anchors: dict[str, tuple[Node, int] | None] = {}
+        self._anchors: dict[str, _Value | None] = {}
         self._aliased = 0
         self._flawed: set[Path] = set()
 
-    def _node(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> tuple[Node, int]:
-        """The node an event begins, and how many nodes it is when every alias is written out."""
+    def _value(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> _Value:
+        """Build the value an event begins."""
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, path)
         anchor = getattr(event, "anchor", None)
         if anchor is not None:
             self._anchors[anchor] = None
         if len(path) > MAX_DEPTH:
-            raise self._too_much(event, path, f"nested deeper than {MAX_DEPTH} levels")
+            raise self._too_deep(event, path)
         if isinstance(event, yaml.ScalarEvent):
-            node, size = Node(self._position(event), self._scalar(event, path)), 1
+            value = _Value(Node(self._position(event), self._scalar(event, path)), size=1, height=0)
         elif isinstance(event, yaml.SequenceStartEvent):
-            node, size = self._sequence(event, events, path)
+            value = self._sequence(event, events, path)
         elif isinstance(event, yaml.MappingStartEvent):
-            node, size = self._mapping(event, events, path)
+            value = self._mapping(event, events, path)
         else:
             raise TypeError(f"the YAML parser sent an unknown event: {event!r}")
         if anchor is not None:
-            self._anchors[anchor] = (node, size)
-        return node, size
+            self._anchors[anchor] = value
+        return value
 
-    def _alias(self, event: yaml.AliasEvent, path: Path) -> tuple[Node, int]:
+    def _alias(self, event: yaml.AliasEvent, path: Path) -> _Value:
         if event.anchor not in self._anchors:
             self._flaw(event, path, f"no anchor &{event.anchor} stands before this alias")
-            return Node(self._position(event), None), 1
-        known = self._anchors[event.anchor]
-        if known is None:
+            return _Value(Node(self._position(event), None), size=1, height=0)
+        value = self._anchors[event.anchor]
+        if value is None:
             raise self._too_much(event, path, f"the alias *{event.anchor} stands inside what it names")
-        node, size = known
-        self._aliased += size
+        if len(path) + value.height > MAX_DEPTH:
+            raise self._too_deep(event, path)
+        self._aliased += value.size
         if self._aliased > MAX_ALIASED_NODES:
             raise self._too_much(event, path, f"aliases expand to more than {MAX_ALIASED_NODES} values")
-        return node, size
+        return value
 
     def _scalar(self, event: yaml.ScalarEvent, path: Path) -> Scalar:
         value: str = event.value
         if not event.implicit[0]:
             if event.tag not in _TEXT_TAGS and event.tag is not None:
-                self._flaw(event, path, f"the tag {shown(event.tag)} is not allowed", "a plain value")
+                self._refuse_tag(event, path)
             return value
         try:
             return resolve(value)
@@ -113,62 +126,60 @@ class Composer:
             self._flaw(event, path, str(error))
             return value
 
-    def _sequence(
-        self, event: yaml.SequenceStartEvent, events: Iterator[yaml.Event], path: Path
-    ) -> tuple[Node, int]:
-        self._refuse_tag(event, path)
-        items: list[Node] = []
-        size = 1
-        while not isinstance(item_event := next(events), yaml.SequenceEndEvent):
-            item, item_size = self._node(item_event, events, (*path, len(items)))
-            items.append(item)
-            size += item_size
-        return Node(self._position(event), items), size
+    def _sequence(self, event: yaml.SequenceStartEvent, events: Iterator[yaml.Event], path: Path) -> _Value:
+        if not event.implicit:
+            self._refuse_tag(event, path)
+        items: list[_Value] = []
+        while not isinstance(item := next(events), yaml.SequenceEndEvent):
+            items.append(self._value(item, events, (*path, len(items))))
+        return _whole(Node(self._position(event), [item.node for item in items]), items)
 
-    def _mapping(self, event: yaml.MappingStartEvent, events: Iterator[yaml.Event], path: Path) -> tuple[Node, int]:
-        self._refuse_tag(event, path)
+    def _mapping(self, event: yaml.MappingStartEvent, events: Iterator[yaml.Event], path: Path) -> _Value:
+        if not event.implicit:
+            self._refuse_tag(event, path)
         entries: dict[str, Entry] = {}
         merged: list[Node] = []
-        size = 1
+        values: list[_Value] = []
         while not isinstance(key_event := next(events), yaml.MappingEndEvent):
             key = self._key(key_event, events, path)
-            value, value_size = self._node(next(events), events, (*path, key))
-            size += value_size
+            value = self._value(next(events), events, (*path, key))
+            values.append(value)
             if key == _MERGE_KEY and isinstance(key_event, yaml.ScalarEvent) and key_event.implicit[0]:
-                merged += self._merged(key_event, value, path)
+                merged += self._merged(key_event, value.node, path)
             elif key in entries:
-                first = entries[key].key_position
-                self._flaw(
-                    key_event, (*path, key), "the key is written twice", f"it once: it stands in line {first.line} already"
-                )
+                expected = f"it once: it stands in line {entries[key].key_position.line} already"
+                self._flaw(key_event, (*path, key), "the key is written twice", expected)
             else:
-                entries[key] = Entry(self._position(key_event), value)
+                entries[key] = Entry(self._position(key_event), value.node)
         for mapping in merged:
             if isinstance(mapping.content, dict):
                 entries = {**mapping.content, **entries}
-        return Node(self._position(event), entries), size
+        return _whole(Node(self._position(event), entries), values)
 
     def _key(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> str:
         if isinstance(event, yaml.ScalarEvent):
             return str(event.value)
         self._flaw(event, path, "a key is a list, a mapping or an alias", "text as a key")
-        node, _ = self._node(event, events, path)
-        return shown(node.plain())
+        return shown(self._value(event, events, path).node.plain())
 
     def _merged(self, event: yaml.Event, value: Node, path: Path) -> list[Node]:
         """The mappings a merge key brings in; the first one wins, as YAML 1.1 has it."""
         nodes = value.content if isinstance(value.content, list) else [value]
         if all(isinstance(node.content, dict) for node in nodes):
             return nodes
-        self._flaw(event, (*path, _MERGE_KEY), "a merge key that merges no mapping", "an alias of a mapping, or a list of such")
+        expected = "an alias of a mapping, or a list of such"
+        self._flaw(event, (*path, _MERGE_KEY), "a merge key that merges no mapping", expected)
         return []
 
-    def _refuse_tag(self, event: yaml.SequenceStartEvent | yaml.MappingStartEvent, path: Path) -> None:
-        if not event.implicit and event.tag not in (None, "!"):
-            self._flaw(event, path, f"the tag {shown(event.tag)} is not allowed", "a plain value")
+    def _refuse_tag(
+        self, event: yaml.ScalarEvent | yaml.SequenceStartEvent | yaml.MappingStartEvent, path: Path
+    ) -> None:
+        tag = str(event.tag).replace("tag:yaml.org,2002:", "!!", 1)
+        self._flaw(event, path, f"the tag {tag[:_MOST_OF_A_TAG]} is not allowed", "a value without a tag")
 
     def _position(self, event: yaml.Event) -> Position:
-        return Position(self._first_line + event.start_mark.line + 1, event.start_mark.column + 1)
+        line, column, _ = _mark(event)
+        return Position(self._first_line + line + 1, column + 1)
 
     def _problem(self, event: yaml.Event, path: Path, message: str, expected: str = "") -> Problem:
         line, column = self._position(event)
@@ -178,5 +189,22 @@ class Composer:
         self._flawed.add(path)
         self.problems.append(self._problem(event, path, message, expected))
 
+    def _too_deep(self, event: yaml.Event, path: Path) -> TooMuchError:
+        return self._too_much(event, path[:3], f"nested deeper than {MAX_DEPTH} levels")
+
     def _too_much(self, event: yaml.Event, path: Path, message: str) -> TooMuchError:
-        return TooMuchError(self._problem(event, path, message), event.start_mark.index)
+        return TooMuchError(self._problem(event, path, message), _mark(event)[2])
+
+
+def _whole(node: Node, parts: Sequence[_Value]) -> _Value:
+    return _Value(
+        node, size=1 + sum(part.size for part in parts), height=1 + max((part.height for part in parts), default=0)
+    )
+
+
+def _mark(event: yaml.Event) -> tuple[int, int, int]:
+    """Give line, column and index, from 0, of where an event begins."""
+    mark = event.start_mark
+    if mark is None:
+        raise TypeError(f"the YAML parser sent an event without a position: {event!r}")
+    return mark.line, mark.column, mark.index

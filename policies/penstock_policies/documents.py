@@ -22,8 +22,18 @@ _MAX_SYNTAX_ERRORS: Final = 20
 """Of one file: past these it is not a policy file, and starting again after each would cost quadratic time."""
 
 # What YAML calls printable, less U+0085, U+2028 and U+2029: YAML counts these as line breaks and editors do not.
-_UNPRINTABLE: Final = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE: Final = re.compile(
+    r"[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 _NEXT_DOCUMENT: Final = re.compile(r"^---(?=\s|$)", re.MULTILINE)
+
+_EXPLANATIONS: Final = {
+    "mapping values are not allowed in this context": "quotes round text that holds a colon, or another indentation",
+    "did not find expected key": "a key, indented like the one above it",
+    "found character that cannot start any token": "quotes round text that begins with such a character",
+    "could not find expected ':'": "a colon and a space after the key",
+}
+"""What is most often behind the parser's messages that do not say it themselves."""
 
 # libyaml where PyYAML was built with it: the same events about ten times as fast.
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -100,7 +110,7 @@ def _syntax_problem(file: str, first_line: int, text: str, error: yaml.MarkedYAM
     if text[index : index + 1] == "\t":
         message, expected = "invalid YAML: a tab", "spaces: YAML allows no tabs in indentation"
     else:
-        message, expected = f"invalid YAML: {error.problem}", ""
+        message, expected = f"invalid YAML: {error.problem}", _EXPLANATIONS.get(error.problem or "", "")
         if error.context and error.context_mark is not None and error.context_mark.line != mark.line:
             message += f" {error.context} that begins in line {first_line + error.context_mark.line + 1}"
     return Problem("error", file, first_line + mark.line + 1, mark.column + 1, "", message, expected), index

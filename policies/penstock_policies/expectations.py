@@ -1,12 +1,16 @@
-"""What the schema expects at a place of a document, in words. Read off the JSON Schema, so it cannot disagree with it."""
+"""What the schema expects at a place of a document, in words.
 
-from collections.abc import Iterator, Mapping
+Read off the JSON Schema, so that it cannot disagree with what is checked.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
 from penstock_policies.problems import Path
 from penstock_policies.quantities import DURATION_PATTERN, PERCENTAGE_PATTERN
 from penstock_policies.schema import KINDS
+from penstock_policies.suggestions import letters
 
 JsonSchema = Mapping[str, Any]
 
@@ -63,8 +67,9 @@ def fields(schema: JsonSchema | None) -> tuple[str, ...]:
 
 
 def paths_to(kind: str, field: str) -> tuple[Path, ...]:
-    """Every place where a kind has a field of this name; list positions are 0."""
-    return tuple(path for path in _all_paths(kind_schema(kind), kind_schema(kind), ()) if path[-1] == field)
+    """Every place where a kind has a field of this name, in whatever spelling; list positions are 0."""
+    root = kind_schema(kind)
+    return tuple(path for path in _all_paths(root, root, ()) if letters(str(path[-1])) == letters(field))
 
 
 def _all_paths(root: JsonSchema, schema: JsonSchema, path: Path) -> Iterator[Path]:
@@ -80,25 +85,22 @@ def describe(schema: JsonSchema | None) -> str:
     """What a schema expects, as the end of "expected ..."; empty where there is nothing to say."""
     if schema is None:
         return ""
+    described = ""
     if "enum" in schema:
-        return f"one of {', '.join(schema['enum'])}"
-    if "const" in schema:
-        return str(schema["const"])
-    if schema.get("pattern") in PATTERNS:
-        return PATTERNS[schema["pattern"]]
-    match schema.get("type"):
-        case "integer":
-            return f"a whole number{_range(schema)}"
-        case "number":
-            return f"a number{_range(schema)}"
-        case "string":
-            return _text(schema)
-        case "array":
-            return "a list of at least one" if schema.get("minItems") else "a list"
-        case "object":
-            names = fields(schema)
-            return f"a mapping with the fields {', '.join(names)}" if names else "a mapping"
-    return ""
+        described = f"one of {', '.join(schema['enum'])}"
+    elif "const" in schema:
+        described = str(schema["const"])
+    elif schema.get("pattern") in PATTERNS:
+        described = PATTERNS[schema["pattern"]]
+    else:
+        describe_type = _TYPES.get(schema.get("type", ""))
+        described = describe_type(schema) if describe_type is not None else ""
+    return described
+
+
+def _mapping(schema: JsonSchema) -> str:
+    names = fields(schema)
+    return f"a mapping with the fields {', '.join(names)}" if names else "a mapping"
 
 
 def _text(schema: JsonSchema) -> str:
@@ -115,3 +117,12 @@ def _range(schema: JsonSchema) -> str:
     if least is not None:
         return f" of at least {least}"
     return f" greater than {above}" if above is not None else ""
+
+
+_TYPES: Final[Mapping[str, Callable[[JsonSchema], str]]] = {
+    "integer": lambda schema: f"a whole number{_range(schema)}",
+    "number": lambda schema: f"a number{_range(schema)}",
+    "string": _text,
+    "array": lambda schema: "a list of at least one" if schema.get("minItems") else "a list",
+    "object": _mapping,
+}

@@ -28,7 +28,9 @@ def _unused_clusters(catalogue: Catalogue) -> Iterator[Problem]:
     used = {name for policy in catalogue.policies.values() for name in policy.document.spec.clusters}
     for name, cluster in catalogue.clusters.items():
         if name not in used:
-            yield cluster.warning(("metadata", "name"), "no policy uses the cluster", expected="a TrafficPolicy naming it")
+            yield cluster.warning(
+                ("metadata", "name"), "no policy uses the cluster", expected="a TrafficPolicy naming it"
+            )
 
 
 def _unused_feeds(catalogue: Catalogue) -> Iterator[Problem]:
@@ -127,7 +129,7 @@ def _restricted_without_rule(catalogue: Catalogue) -> Iterator[Problem]:
         if policy.document.spec.data_class is DataClass.RESTRICTED:
             yield policy.warning(
                 ("spec", "dataClass"),
-                "no residency rule is for restricted data: this policy's own list of clusters alone limits where it goes",
+                "no residency rule is for restricted data: the policy's own clusters alone limit where it goes",
                 expected="a ResidencyRule with dataClass restricted",
             )
 

@@ -6,21 +6,23 @@ is asked to quote them or to spell them out. Everything else is read by the YAML
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 Scalar = str | int | float | bool | None
 
-_NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
-_BOOLEAN: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_YES_OR_NO: Final = re.compile(r"yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF")
-_INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
-_HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]+")
-_FLOAT: Final = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?")
-_NOT_FINITE: Final = {
+_WORDS: Final[Mapping[str, Scalar]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
     **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
+_YES_OR_NO: Final = re.compile(r"yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF")
+_INTEGER: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]+")
+_FLOAT: Final = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?")
 _EXPONENT: Final = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+")
 _SEXAGESIMAL: Final = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
 _OTHER_BASES: Final = re.compile(r"[-+]?(?:0[0-9_]+|0o[0-7]+|0b[01_]+|0x[0-9a-fA-F_]+)")
@@ -43,12 +45,8 @@ def resolve(word: str) -> Scalar:
     Raises:
         AmbiguousScalarError: readers of YAML 1.1 and 1.2 would not agree on it.
     """
-    if word in _NULL:
-        return None
-    if word in _BOOLEAN:
-        return _BOOLEAN[word]
-    if word in _NOT_FINITE:
-        return _NOT_FINITE[word]
+    if word in _WORDS:
+        return _WORDS[word]
     if len(word) > _LONGEST_NUMBER:
         return word
     _refuse_ambiguous(word)
@@ -64,11 +62,15 @@ def resolve(word: str) -> Scalar:
 def _refuse_ambiguous(word: str) -> None:
     if _YES_OR_NO.fullmatch(word):
         meaning = word.lower() in {"yes", "on"}
-        raise AmbiguousScalarError(f'{word} means {str(meaning).lower()} to some YAML readers; write "{word}" in quotes')
+        raise AmbiguousScalarError(
+            f'{word} means {str(meaning).lower()} to some YAML readers; write "{word}" in quotes'
+        )
     if _SEXAGESIMAL.fullmatch(word):
         raise AmbiguousScalarError(f'{word} is a base-60 number to some YAML readers; write "{word}" in quotes')
     if _OTHER_BASES.fullmatch(word) and not _HEXADECIMAL.fullmatch(word):
-        raise AmbiguousScalarError(f"{word} is not the same number to all YAML readers; write it in plain decimal digits")
+        raise AmbiguousScalarError(
+            f"{word} is not the same number to all YAML readers; write it in plain decimal digits"
+        )
     if _UNDERSCORES.fullmatch(word):
         raise AmbiguousScalarError(f"{word} is text to some YAML readers; write the number without underscores")
     if _EXPONENT.fullmatch(word) and not _FLOAT.fullmatch(word):

@@ -34,14 +34,18 @@ class Metadata(Model):
     """Who a document is."""
 
     name: Name
+    """Unique within its kind."""
     labels: dict[str, str] = Field(default_factory=dict)
+    """For people and tools; Penstock does not read them."""
     annotations: dict[str, str] = Field(default_factory=dict)
+    """For people and tools; Penstock does not read them."""
 
 
 class Tls(Model):
     """TLS from Envoy to an endpoint. The server's certificate must carry ``sni`` as a subject alternative name."""
 
     sni: Annotated[str, Field(min_length=1, max_length=253)]
+    """The server's name, the same for all endpoints of a cluster."""
     ca_file: str = "/etc/ssl/certs/ca-certificates.crt"
     """Trusted roots, a path on the Envoy host (Envoy has no built-in roots)."""
 
@@ -50,8 +54,10 @@ class Endpoint(Model):
     """One server of a cluster, by IP address or DNS name."""
 
     address: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,252})$|^::1?$")]
+    """IP addresses or DNS names, not both in one cluster."""
     port: Port
     tls: Tls | None = None
+    """Omitted: plain text."""
 
     @property
     def key(self) -> str:
@@ -63,6 +69,7 @@ class Capacity(Model):
     """What a cluster can carry when all its endpoints are well."""
 
     tokens_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Tokens generated per second, all requests together."""
     concurrency: Annotated[int, Field(gt=0, strict=True)]
     """Requests in flight at which the cluster is full."""
     headroom: Fraction = 0.15
@@ -73,20 +80,28 @@ class Cost(Model):
     """What a token costs at a cluster: a declared price, or a key in a feed with an optional price to fall back on."""
 
     usd_per_million_tokens: Dollars | None = None
+    """The price, or with a feed the price until the feed has answered."""
     amortized_usd_per_hour: Dollars | None = None
     """For reports only; the engine steers on the marginal price."""
     feed: Name | None = None
+    """The CostFeed to take the price from."""
     key: Annotated[str, Field(min_length=1)] | None = None
+    """The price's key in the feed."""
 
 
 class Health(Model):
     """How a cluster's endpoints are probed."""
 
     path: HttpPath = "/health"
+    """Answered with 200 by a server that is well."""
     interval: Annotated[Seconds, Field(ge=0.1, le=3600)] = 5.0
+    """From one probe to the next."""
     timeout: Annotated[Seconds, Field(ge=0.01, le=60)] = 2.0
+    """A probe not answered by then has failed."""
     unhealthy_threshold: Annotated[int, Field(ge=1, le=100, strict=True)] = 3
+    """Failed probes in a row that make an endpoint unhealthy."""
     healthy_threshold: Annotated[int, Field(ge=1, le=100, strict=True)] = 2
+    """Good probes in a row that make it healthy again."""
     ramp_interval: Annotated[Seconds, Field(ge=0.1, le=3600)] = 5.0
     """How long a recovered cluster stays at each step of its ramp (1 %, then doubling)."""
 
@@ -96,8 +111,11 @@ class OutlierDetection(Model):
 
     # Named outright: the alias generator would make it `consecutive5Xx`.
     consecutive5xx: Annotated[int, Field(ge=1, le=1000, strict=True, alias="consecutive5xx")] = 5
+    """Server errors in a row that eject an endpoint."""
     interval: Annotated[Seconds, Field(ge=0.1, le=3600)] = 10.0
+    """How often Envoy looks for endpoints to eject or to take back."""
     base_ejection_time: Annotated[Seconds, Field(ge=0.1, le=86400)] = 30.0
+    """How long an endpoint stays out, times how often it was ejected already."""
 
 
 class ClusterSpec(Model):
@@ -105,25 +123,31 @@ class ClusterSpec(Model):
 
     site: Site
     region: Region
+    """Where it is; regions with the same part before the first hyphen are one area."""
     engine: Engine
     models: Annotated[tuple[ModelName, ...], Field(min_length=1)]
+    """The models that every endpoint serves, by the names clients use."""
     endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
     capacity: Capacity
     cost: Cost = Cost(usd_per_million_tokens=0.0)
+    """Omitted: free."""
     health: Health = Health()
     outlier_detection: OutlierDetection = OutlierDetection()
     connect_timeout: Annotated[Seconds, Field(ge=0.01, le=60)] = 0.5
+    """From Envoy to an endpoint."""
 
 
 class CostFeedSpec(Model):
     """Where prices come from, as ``{"prices": [{"key": ..., "usdPerMillionTokens": ...}]}``."""
 
     type: Literal["file", "http"]
+    """Whether ``path`` or ``url`` says where."""
     path: str | None = None
     """For ``file``: relative to the policy directory, unless absolute."""
     url: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
     """For ``http``."""
     refresh: Annotated[Seconds, Field(ge=0.1, le=86400)] = 60.0
+    """How often the prices are read."""
     max_age: Annotated[Seconds, Field(ge=1)] = 3600.0
     """A price older than this is stale: it moves no traffic any more."""
 
@@ -132,8 +156,10 @@ class ListenerSpec(Model):
     """A port of the edge Envoys, and the class of data that comes in by it."""
 
     address: str
+    """The IP address to listen on; ``0.0.0.0`` for every interface."""
     port: Port
     data_class: DataClass
+    """The class of a request that comes in here; a client may only make it stricter."""
     max_request_bytes: Annotated[int, Field(ge=1024, le=1 << 30, strict=True)] = 16 * 1024 * 1024
     """Prompts larger than this get 413. Envoy holds a body in memory to read the model's name and to retry it."""
 
@@ -142,6 +168,7 @@ class NodeMatch(Model):
     """Which Envoys belong to a group: ``node.cluster`` of their bootstrap."""
 
     cluster: Annotated[str, Field(min_length=1)]
+    """As given by ``penstock bootstrap --group``."""
 
 
 class NodeGroupSpec(Model):
@@ -149,7 +176,9 @@ class NodeGroupSpec(Model):
 
     match: NodeMatch
     region: Region
+    """Where these Envoys are."""
     listeners: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """The Listeners these Envoys open."""
 
 
 class Allow(Model):
@@ -189,6 +218,7 @@ class Slo(Model):
     """Targets in users' terms."""
 
     ttft_p95: Seconds | None = None
+    """Time to the first token, which 95 of 100 requests shall stay under."""
 
 
 class Limits(Model):
@@ -205,7 +235,9 @@ class TrafficPolicySpec(Model):
 
     match: PolicyMatch = PolicyMatch()
     data_class: DataClass
+    """The class of data it is for; no other class ever comes by it."""
     clusters: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """The Clusters that may serve; residency rules must allow every one for the class."""
     objective: Objective = Objective()
     slo: Slo = Slo()
     limits: Limits = Limits()

@@ -16,11 +16,12 @@ def closest(word: str, vocabulary: Iterable[str]) -> str:
         return ""
     words = sorted(set(vocabulary) - {word})
     for candidate in words:
-        if _letters(candidate) == _letters(word):
+        if letters(candidate) == letters(word):
             return candidate
     matches = get_close_matches(word, words, n=1) or get_close_matches(word.lower(), words, n=1)
     return matches[0] if matches else ""
 
 
-def _letters(word: str) -> str:
+def letters(word: str) -> str:
+    """What is left of a word when case, hyphens and underscores do not count."""
     return word.lower().replace("_", "").replace("-", "")

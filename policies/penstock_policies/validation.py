@@ -1,6 +1,7 @@
 """One document against the schema: a typed model, or problems at the places that caused them."""
 
 import json
+import re
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ _RANGE_ERRORS: Final = {
     "less_than": "less than",
     "less_than_equal": "at most",
 }
+_NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _LENGTH_ERRORS: Final = frozenset({"too_short", "too_long", "string_too_short", "string_too_long"})
 
 
@@ -63,7 +65,8 @@ def _wrong_word(document: SourceDocument, field: str, value: PlainValue, words: 
 
 def _problem(document: SourceDocument, kind: str, detail: ErrorDetails) -> Problem | None:
     path: Path = detail["loc"]
-    if path in document.flawed:
+    if path in document.flawed or (detail["type"] == "too_short" and document.value(path)):
+        # Of a list whose items are wrong, the schema also says that it has too few good ones.
         return None
     if detail["type"] == "missing":
         return document.problem(
@@ -76,7 +79,7 @@ def _problem(document: SourceDocument, kind: str, detail: ErrorDetails) -> Probl
     return document.problem(
         path,
         _message(detail["type"], schema, value),
-        expected=_expected(detail, schema),
+        expected=_expected(detail, schema, value),
         suggestion=_suggestion(schema, value),
     )
 
@@ -86,7 +89,7 @@ def _unknown_field(document: SourceDocument, kind: str, path: Path) -> Problem:
     name = str(path[-1])
     suggestion = closest(name, known)
     if not suggestion:
-        elsewhere = paths_to(kind, name)
+        elsewhere = paths_to(kind, name)  # right name, wrong place
         suggestion = path_text(elsewhere[0]) if elsewhere else ""
     return document.problem(
         path, "unknown field", expected=f"one of {', '.join(known)}", suggestion=suggestion, at_key=True
@@ -108,8 +111,13 @@ def _message(error: str, schema: JsonSchema | None, value: PlainValue) -> str:
     return f"wrong type: got {shown(value)}"
 
 
-def _expected(detail: ErrorDetails, schema: JsonSchema | None) -> str:
+def _expected(detail: ErrorDetails, schema: JsonSchema | None, value: PlainValue) -> str:
     expected = describe(schema)
+    wanted = schema.get("type") if schema is not None else None
+    if wanted in {"integer", "number"} and isinstance(value, str) and _NUMBER.fullmatch(value):
+        return f"{expected}, without quotes"
+    if expected.startswith("text") and isinstance(value, int | float):
+        return f"{expected}, in quotes"
     bound: Any = next(iter(detail.get("ctx", {}).values()), None)
     if detail["type"] in _RANGE_ERRORS and schema is not None and schema.get("pattern") == DURATION_PATTERN:
         return f"{expected}, {_RANGE_ERRORS[detail['type']]} {format_duration(float(bound))}"
@@ -127,5 +135,7 @@ def _suggestion(schema: JsonSchema | None, value: PlainValue) -> str:
         if pattern == PERCENTAGE_PATTERN and 0 <= value <= 100:
             return f"{value * 100:g}%" if isinstance(value, float) and value <= 1 else f"{value:g}%"
         return ""
+    if schema.get("type") == "array":
+        return f"[{value}]"
     words = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
     return closest(value, words)

@@ -45,7 +45,7 @@ class Asset:
 
     @classmethod
     def of(cls, body: bytes, content_type: str, cache_control: str) -> "Asset":
-        """An asset of these bytes; slow for large ones."""
+        """Return an asset of these bytes; slow for large ones."""
         digest = hashlib.sha256(body).hexdigest()[:16]
         # mtime 0: the same bytes in, the same bytes out.
         return cls(body, gzip.compress(body, 6, mtime=0), content_type, digest, cache_control)
@@ -74,7 +74,7 @@ class Assets:
         self._reading = asyncio.Lock()
 
     async def get(self, name: str, read: Callable[[], Asset]) -> Asset:
-        """The asset, read in a worker thread the first time it is asked for."""
+        """Return the asset, read in a worker thread the first time it is asked for."""
         async with self._reading:
             if name not in self._known:
                 self._known[name] = await asyncio.to_thread(read)

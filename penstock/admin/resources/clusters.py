@@ -22,7 +22,7 @@ def utilisation(in_flight: float, capacity: float) -> float | None:
 
 
 def drain_view(drain: Drain, now: float) -> dict[str, object]:
-    """A drain for people: who, why, until when, and how much of the share is left by its ramp."""
+    """Return a drain for people: who, why, until when, and how much of the share is left by its ramp."""
     return {
         "cluster": drain.cluster,
         "reason": drain.reason,

@@ -76,7 +76,7 @@ def drains_view(control: ControlPlane) -> dict[str, object]:
 
 
 def outcome_view(outcome: DrainOutcome, now: float) -> dict[str, object]:
-    """What became of a drain request, with the arithmetic."""
+    """Tell what became of a drain request, with the arithmetic."""
     return {
         "applied": outcome.applied,
         "drain": drain_view(outcome.drain, now),

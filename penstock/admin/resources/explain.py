@@ -40,7 +40,7 @@ def _note(note: Note) -> dict[str, object]:
 
 
 def _weights_before(key: RowKey, row: Row, history: list[HistoryPoint]) -> dict[str, int] | None:
-    """The weights that the current ones replaced, where memory reaches back that far."""
+    """Return the weights that the current ones replaced, where memory reaches back that far."""
     for point in reversed(history):
         weights = point.weights.get(key)
         if weights is not None and dict(weights) != dict(row.weights):
@@ -82,6 +82,7 @@ def explain_view(control: ControlPlane, name: str) -> dict[str, object]:
 
     Raises:
         ApiError: 404 for an unknown policy, 503 before the first decision.
+
     """
     policies, decision, now = control.policy_set, control.decision, control.now()
     if policies is None or decision is None:

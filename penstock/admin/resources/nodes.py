@@ -29,7 +29,7 @@ class NodesQuery(BaseModel):
 
 
 def status_of(envoy: ConnectedEnvoy) -> SyncStatus:
-    """The worst of an Envoy's types."""
+    """Return the worst of an Envoy's types."""
     statuses = {state.status for state in envoy.types}
     return next((status for status in ATTENTION if status in statuses), SyncStatus.NOT_SENT)
 
@@ -73,7 +73,7 @@ def summary(envoys: Sequence[ConnectedEnvoy]) -> dict[str, object]:
 
 
 def nodes_view(control: ControlPlane, query: NodesQuery) -> dict[str, object]:
-    """The Envoys asked for, the ones in trouble first."""
+    """Return the Envoys asked for, the ones in trouble first."""
     envoys = control.streams()
     wanted = [
         envoy

@@ -81,7 +81,7 @@ def _feeds(control: ControlPlane) -> list[dict[str, object]]:
 
 
 def status_view(control: ControlPlane) -> dict[str, object]:
-    """The whole at a glance."""
+    """Return the whole at a glance."""
     now, readiness = control.now(), control.ready()
     return {
         "now": timestamp(now),

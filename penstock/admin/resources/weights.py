@@ -51,6 +51,7 @@ def check_policy(control: ControlPlane, name: str | None) -> None:
 
     Raises:
         ApiError: 404.
+
     """
     known = () if control.policy_set is None else tuple(sorted(control.policy_set.policies))
     if name is not None and name not in known:
@@ -70,7 +71,7 @@ def weights_view(control: ControlPlane, policy: str | None = None) -> dict[str, 
 
 
 def history_view(control: ControlPlane, query: HistoryQuery) -> dict[str, object]:
-    """The weights of each row over time: a point per change, holding until the next."""
+    """Return the weights of each row over time: a point per change, holding until the next."""
     points = list(control.history())
     if query.since is not None:
         later = [index for index, point in enumerate(points) if point.at > query.since]
@@ -79,8 +80,11 @@ def history_view(control: ControlPlane, query: HistoryQuery) -> dict[str, object
     series: dict[RowKey, list[dict[str, object]]] = {}
     for point in points:
         for key, weights in point.weights.items():
-            if query.policy is None or key.policy == query.policy:
-                series.setdefault(key, []).append({"at": timestamp(point.at), "weights": weights})
+            if query.policy is not None and key.policy != query.policy:
+                continue
+            own = series.setdefault(key, [])
+            if not own or own[-1]["weights"] != weights:
+                own.append({"at": timestamp(point.at), "weights": weights})
     return {
         "now": timestamp(control.now()),
         "items": [

@@ -1,9 +1,10 @@
 """Fourth stage: how many requests a second each row carries, and how long a request stays in flight at each cluster.
 
 The edges report requests per cluster, not per row. Which row they came by is estimated from the weights in force, by
-Richardson-Lucy deconvolution (Richardson 1972, Lucy 1974; the EM algorithm for Poisson counts): each cluster's rate is
-split over the rows in proportion to what they were expected to send it. Rows with equal weights cannot be told apart and
-keep the proportions they had, at first equal ones. Totals follow the reports fast, proportions and service times slowly.
+Richardson-Lucy deconvolution (Richardson 1972, Lucy 1974; the EM algorithm for Poisson counts): each cluster's rate
+is split over the rows in proportion to what they were expected to send it. Rows with equal weights cannot be told
+apart and keep the proportions they had, at first equal ones. Totals follow the reports fast, proportions and service
+times slowly.
 """
 
 import math
@@ -24,7 +25,12 @@ _FALL = 5.0
 _SHARES = 10.0
 """Time constant in seconds of the proportions between rows."""
 _SERVICE = 10.0
-"""Time constant in seconds of service times: several times the noise of one report, less than a change of prompts."""
+"""Time constant in seconds of service times: several reports, yet less than it takes for prompts to change."""
+_COUNT = 200.0
+"""Requests a time constant must span where traffic is thin, lest weights chase the noise of arrivals: Poisson counts
+averaged so are within about 5 % (one over the root of twice the count)."""
+_PATIENCE = 30.0
+"""Seconds beyond which no time constant is stretched to span them."""
 _SETTLE = 3.0
 """Seconds after a change of weights in which reports still mix old and new weights and so tell rows apart wrongly."""
 _LEAST_SHARE = 1e-3
@@ -36,6 +42,10 @@ _IDLE = 1e-3
 _UNTRUSTED_ERRORS = 0.1
 """Share of failures above which in-flight figures tell of errors, not of work."""
 _MOSTLY_ERRORS = 0.5
+_LEAST_RATE = 1e-3
+"""Requests a second below which a service time cannot be measured."""
+_SERVICE_RANGE = (1e-3, 86_400.0)
+"""Seconds between which a service time is believable: a millisecond to a day."""
 _UNMEASURED_SERVICE = 1.0
 """Seconds assumed where no cluster has carried anything yet; demand is then zero, so it only has to be positive."""
 
@@ -110,7 +120,8 @@ def _region(
         shares = _deconvolve(shares, load, facts.unknown_load[region], rows, elapsed)
     known = sum(held.values())
     if known > 0 and math.isfinite(elapsed):
-        total = known + _gain(elapsed, _RISE if total > known else _FALL) * (total - known)
+        time_constant = _spanning(_RISE if total > known else _FALL, max(total, known))
+        total = known + _gain(elapsed, time_constant) * (total - known)
     return {row_name(key): share * max(total, _LEAST_TOTAL) for key, share in shares.items()}
 
 
@@ -162,7 +173,6 @@ def _flow(
     policy: PolicySet, facts: Facts, before: Mapping[str, tuple[float, float]], elapsed: float, now: float
 ) -> dict[str, tuple[float, float]]:
     flow: dict[str, tuple[float, float]] = {}
-    gain = _gain(elapsed, _SERVICE)
     for name in sorted(policy.clusters):
         held = before.get(name)
         load = total_load(facts, name, now)
@@ -174,14 +184,25 @@ def _flow(
             flow[name] = (load.request_rate, load.in_flight)
         else:
             rate, in_flight = held
+            gain = _gain(elapsed, _spanning(_SERVICE, max(rate, load.request_rate)))
             flow[name] = (rate + gain * (load.request_rate - rate), in_flight + gain * (load.in_flight - in_flight))
     return flow
 
 
 def _service_times(policy: PolicySet, flow: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    measured = {name: in_flight / rate for name, (rate, in_flight) in flow.items() if rate > 0 and in_flight > 0}
+    least, greatest = _SERVICE_RANGE
+    measured = {
+        name: min(greatest, max(least, in_flight / rate))
+        for name, (rate, in_flight) in flow.items()
+        if rate >= _LEAST_RATE and in_flight > 0
+    }
     typical = sum(measured.values()) / len(measured) if measured else _UNMEASURED_SERVICE
     return {name: measured.get(name, typical) for name in sorted(policy.clusters)}
+
+
+def _spanning(time_constant: float, rate: float) -> float:
+    """Stretch a time constant until it spans enough requests at ``rate`` a second."""
+    return max(time_constant, min(_PATIENCE, _COUNT / rate)) if rate > 0 else time_constant
 
 
 def _gain(elapsed: float, time_constant: float) -> float:

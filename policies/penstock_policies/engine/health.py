@@ -1,8 +1,8 @@
 """Second stage: the health state machine of every cluster. Owns when a cluster is DOWN and how it comes back.
 
-DOWN when every endpoint fails its probes; PROBATION (1 %) as soon as one is well again; RAMP from 5 %, doubling with each
-clean ramp interval; then UP. Whatever the probes say is weighed against the data plane, which outranks them: requests that
-succeed prove life, and when most clusters seem to fail at once the prober is distrusted, not the fleet.
+DOWN when every endpoint fails its probes; PROBATION (1 %) as soon as one is well again; RAMP from 5 %, doubling with
+each clean ramp interval; then UP. Whatever the probes say is weighed against the data plane, which outranks them:
+requests that succeed prove life, and when most clusters seem to fail at once the prober is distrusted, not the fleet.
 """
 
 from collections.abc import Mapping
@@ -158,11 +158,14 @@ def _advance(
     current = replace(held, unhealthy_endpoints=reading.unhealthy, reason=reason if reading.fresh else held.reason)
     if held.state is HealthState.DOWN:
         return replace(current, state=HealthState.PROBATION, since=now, ceiling=PROBATION_CEILING)
-    if held.state is HealthState.UP or not reading.fresh or reading.erring:
+    clean = reading.fresh and not reading.erring
+    if held.state is HealthState.UP or not clean or now - held.since < cluster.spec.health.ramp_interval:
         return current
-    if now - held.since < cluster.spec.health.ramp_interval:
-        return current
+    return _next_step(current, now)
+
+
+def _next_step(held: ClusterHealth, now: float) -> ClusterHealth:
     ceiling = _RAMP_START if held.state is HealthState.PROBATION else held.ceiling * _RAMP_FACTOR
     if ceiling >= 1:
-        return replace(current, state=HealthState.UP, since=now, ceiling=1.0)
-    return replace(current, state=HealthState.RAMP, since=now, ceiling=ceiling)
+        return replace(held, state=HealthState.UP, since=now, ceiling=1.0)
+    return replace(held, state=HealthState.RAMP, since=now, ceiling=ceiling)

@@ -1,4 +1,4 @@
-"""First stage: let in what can be true, refuse the rest with a note. Owns the limits of the plausible for load and probes.
+"""First stage: let in what can be true, refuse the rest with a note. Owns the limits of plausible load and probes.
 
 A refused fact is as good as never received: later stages then hold what they knew. Prices have memory and a stage of
 their own, :mod:`penstock_policies.engine.prices`.
@@ -64,7 +64,7 @@ def error_share(load: Load) -> float:
     return min(1.0, load.error_rate / load.request_rate) if load.request_rate > 0 else 0.0
 
 
-def refusal(what: str, why: str, **fields: str | float | int) -> Note:
+def refusal(what: str, why: str, **fields: str | float) -> Note:
     """Note that a fact was refused."""
     return Note(Stage.SANITISE, f"{what} refused", {"why": why, **fields})
 

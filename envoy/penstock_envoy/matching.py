@@ -1,0 +1,83 @@
+"""Which requests a route is for: data class, path and model, as Envoy matchers.
+
+The class comes from the listener; the client's ``x-data-class`` header may only make it stricter. Envoy matches each of
+several header lines by itself ("any line matches"), so a negated match is no guard against ``public`` and ``secret``
+sent together. Strictness is therefore asked positively: "some line says something other than public or internal" is one
+pattern, and stricter classes stand first in the table.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from envoy_data_plane.envoy.config.route import v3 as route
+from envoy_data_plane.envoy.type.matcher import v3 as matcher
+
+from penstock_policies.words import DataClass
+
+CLASS_HEADER: Final = "x-data-class"
+METADATA: Final = "penstock"
+"""The namespace of all metadata of ours: of requests (the model), routes and endpoints."""
+MODEL_KEY: Final = "model"
+
+
+def class_matchers(floor: DataClass, data_class: DataClass) -> list[route.HeaderMatcher]:
+    """Matchers for requests of ``data_class`` on a listener of class ``floor``, strictest classes being tried first.
+
+    Raises:
+        ValueError: the class is looser than the listener's.
+    """
+    if data_class not in floor.at_least():
+        raise ValueError(f"a {floor} listener never carries {data_class} requests")
+    if floor is DataClass.RESTRICTED:
+        return []
+    if data_class is DataClass.RESTRICTED:
+        return [_class_header(other_than((DataClass.PUBLIC.value, DataClass.INTERNAL.value)))]
+    if data_class is floor:
+        looser = [word.value for word in DataClass if word.strictness <= floor.strictness]
+        return [_class_header(f"({'|'.join(looser)})?", absent_too=True)]
+    return [_class_header(data_class.value)]
+
+
+def path_match(path: str, headers: list[route.HeaderMatcher]) -> route.RouteMatch:
+    """A match of a path prefix by whole segments: ``/v1/`` and ``/v1`` match ``/v1`` and ``/v1/chat``, not ``/v10``."""
+    prefix = path.rstrip("/")
+    if not prefix:
+        return route.RouteMatch(prefix="/", headers=headers)
+    return route.RouteMatch(path_separated_prefix=prefix, headers=headers)
+
+
+def model_is(model: str) -> matcher.MetadataMatcher:
+    """A match of requests whose body names ``model``."""
+    return _model(matcher.ValueMatcher(string_match=matcher.StringMatcher(exact=model)))
+
+
+def model_named(*, named: bool) -> matcher.MetadataMatcher:
+    """A match of requests whose body names any model, or, with ``named`` false, none."""
+    return _model(matcher.ValueMatcher(present_match=True), invert=not named)
+
+
+def other_than(words: Iterable[str]) -> str:
+    """An RE2 pattern that matches exactly the strings that are none of ``words`` (RE2 has no negative look-ahead)."""
+    rest = sorted(set(words))
+    branches = [] if "" in rest else [""]
+    tails: dict[str, list[str]] = {}
+    for word in rest:
+        if word:
+            tails.setdefault(word[0], []).append(word[1:])
+    branches.append(f"[^{''.join(tails)}].*" if tails else ".+")
+    branches.extend(first + other_than(tail) for first, tail in tails.items())
+    return f"({'|'.join(branches)})"
+
+
+def _class_header(pattern: str, *, absent_too: bool = False) -> route.HeaderMatcher:
+    return route.HeaderMatcher(
+        name=CLASS_HEADER,
+        string_match=matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=pattern)),
+        treat_missing_header_as_empty=absent_too,
+    )
+
+
+def _model(value: matcher.ValueMatcher, *, invert: bool = False) -> matcher.MetadataMatcher:
+    return matcher.MetadataMatcher(
+        filter=METADATA, path=[matcher.MetadataMatcherPathSegment(key=MODEL_KEY)], value=value, invert=invert
+    )

@@ -1,0 +1,225 @@
+"""Putting the parts together, in the order in which they may rely on one another.
+
+The start: the store (what was in force), the cost feeds, the policy directory and the first decision, and only then the
+ports: no Envoy is ever answered from half-loaded state. The end goes the other way round; Envoys keep serving with what
+they have. A background task that dies of a defect ends the process (its supervisor restarts it, the Envoys do not
+notice), because a control plane with a dead limb would look alive.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from penstock.admin.app import AddressError, AdminServer
+from penstock.admin.metrics import Metrics
+from penstock.admin.ports import FeedStatus
+from penstock.control.decider import Decider
+from penstock.control.envoys import ConnectedEnvoys
+from penstock.control.errors import StartError
+from penstock.control.history import WeightHistory
+from penstock.control.plane import Plane
+from penstock.control.policies import PolicyKeeper
+from penstock.control.publisher import Publisher
+from penstock.control.recorder import Recorder
+from penstock.policy_source import PolicyDirectory
+from penstock.signals.board import ObservationBoard
+from penstock.signals.feeds import CostFeeds
+from penstock.signals.lrs import LoadReportingService
+from penstock.signals.probes import Prober
+from penstock.state.errors import StoreError
+from penstock.state.store import Store
+from penstock_envoy.compiler import Compiler
+from penstock_policies.policyset import PolicySet
+from penstock_policies.serial import from_json
+from penstock_xds import SnapshotCache, XdsServer
+
+logger = logging.getLogger(__name__)
+
+Clock = Callable[[], float]
+
+# How long a stop waits for streams to end and decisions to be written: within any supervisor's patience.
+_STOP_SECONDS: Final = 2.0
+_HOUSEKEEPING_SECONDS: Final = 1.0
+_PRUNE_EVERY_SECONDS: Final = 3600.0
+# Decisions are kept for a quarter: long enough for an audit's questions, small enough for one file.
+_KEEP_SECONDS: Final = 92 * 86400.0
+# A feed that does not answer must not hold up the start; its keys go by the last good price until it does.
+_FIRST_PRICES_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where to listen, as ``host:port``."""
+
+    xds: str
+    admin: str
+
+
+@asynccontextmanager
+async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock = time.time) -> AsyncIterator[Plane]:
+    """The control plane, serving inside the block.
+
+    Raises:
+        StartError: a port is taken, or the state store cannot be opened or read.
+    """
+    async with AsyncExitStack() as stack:
+        store = await _open_store(state, clock)
+        stack.push_async_callback(store.close)
+        board = ObservationBoard()
+        cache = SnapshotCache()
+        publisher = Publisher(cache, Compiler())
+        recorder = Recorder(store)
+        history = WeightHistory()
+        metrics = Metrics()
+        decider = Decider(
+            board=board,
+            publisher=publisher,
+            recorder=recorder,
+            history=history,
+            clock=clock,
+            published=metrics.decision_published,
+        )
+        await _restore(store, decider, clock)
+
+        prober = Prober(board, clock, decider.notify)
+        stack.push_async_callback(prober.stop)
+        feeds = CostFeeds(board, clock, decider.notify)
+        stack.push_async_callback(feeds.stop)
+        reports = LoadReportingService(
+            board,
+            region_of=lambda _, node_cluster: _region(decider.policy, publisher.group_of_cluster(node_cluster)),
+            clock=clock,
+            notify=decider.notify,
+        )
+
+        async def before_adoption(policy: PolicySet) -> None:
+            board.apply(policy)
+            feeds.apply(policy, policies)
+            await _first_prices(feeds)
+
+        keeper = PolicyKeeper(
+            directory=PolicyDirectory(policies),
+            decider=decider,
+            store=store,
+            clock=clock,
+            before_adoption=before_adoption,
+            after_adoption=prober.apply,
+        )
+        reading = await keeper.start()
+
+        envoys = ConnectedEnvoys(metrics, lambda: decider.policy, clock)
+        xds = XdsServer(cache, group_of=publisher.group_of, identifier="penstock", listener=envoys)
+        try:
+            xds_port = await xds.start(addresses.xds, extra_handlers=[reports.handler()])
+        except (OSError, RuntimeError, ValueError) as error:
+            raise StartError(f"cannot serve xDS on {addresses.xds}: {error}") from error
+        stack.push_async_callback(xds.stop, _STOP_SECONDS)
+        stack.callback(reports.stop)
+        xds_address = f"{addresses.xds.rpartition(':')[0]}:{xds_port}"
+
+        plane = Plane(
+            decider=decider,
+            publisher=publisher,
+            keeper=keeper,
+            board=board,
+            history=history,
+            store=store,
+            clock=clock,
+            feeds=lambda: [FeedStatus(s.name, s.refreshed_at, s.error) for s in feeds.states()],
+            streams=lambda: envoys.connected(xds.streams()),
+            xds_address=xds_address,
+        )
+        metrics.watch(plane)
+        admin = AdminServer(plane, metrics)
+        try:
+            host, port = await admin.start(addresses.admin)
+        except (OSError, AddressError) as error:
+            raise StartError(f"cannot serve the admin API on {addresses.admin}: {error}") from error
+        stack.push_async_callback(admin.stop)
+
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        running = [
+            tasks.create_task(work, name=name)
+            for name, work in _background(decider, recorder, reports, keeper.run(reading), _keep_house(plane, store, clock))
+        ]
+        logger.info("serving", extra={"xds": xds_address, "admin": f"http://{host}:{port}", "policies": str(policies)})
+        try:
+            yield plane
+        finally:
+            await recorder.drained(_STOP_SECONDS)
+            for task in running:
+                task.cancel()
+
+
+def _background(
+    decider: Decider,
+    recorder: Recorder,
+    reports: LoadReportingService,
+    policies: Coroutine[Any, Any, None],
+    housekeeping: Coroutine[Any, Any, None],
+) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+    return [
+        ("decide", decider.run()),
+        ("record", recorder.run()),
+        ("sum up load", reports.run()),
+        ("follow policies", policies),
+        ("keep house", housekeeping),
+    ]
+
+
+async def _open_store(state: str, clock: Clock) -> Store:
+    try:
+        return await Store.open(state, clock)
+    except StoreError as error:
+        raise StartError(f"cannot open the state store: {error}") from error
+
+
+async def _restore(store: Store, decider: Decider, clock: Clock) -> None:
+    """Begin from what was in force: a restart must forget no drain and move no weight."""
+    try:
+        decider.set_drains(await store.drains(clock()))
+        text = await store.latest_decision()
+    except StoreError as error:
+        raise StartError(f"cannot read the state store: {error}") from error
+    if text is None:
+        return
+    try:
+        decider.restore(from_json(text))
+    except (ValueError, KeyError, TypeError) as error:
+        # An older version's decision that this one cannot read: begin anew rather than not at all.
+        logger.error("last decision cannot be read, deciding afresh", extra={"error": str(error)})
+
+
+def _region(policy: PolicySet | None, group: str | None) -> str | None:
+    if policy is None or group is None or group not in policy.groups:
+        return None
+    return policy.groups[group].spec.region
+
+
+async def _first_prices(feeds: CostFeeds) -> None:
+    """Give new feeds a moment to be read, so that the first decision knows what things cost."""
+    deadline = asyncio.get_running_loop().time() + _FIRST_PRICES_SECONDS
+    while any(state.refreshed_at is None and not state.error for state in feeds.states()):
+        if asyncio.get_running_loop().time() > deadline:
+            logger.warning("a cost feed has not answered yet", extra={"waited": _FIRST_PRICES_SECONDS})
+            return
+        await asyncio.sleep(0.01)
+
+
+async def _keep_house(plane: Plane, store: Store, clock: Clock) -> None:
+    """Expire drains, and prune old decisions once an hour."""
+    pruned = clock()
+    while True:
+        await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+        await plane.expire_drains()
+        if clock() - pruned > _PRUNE_EVERY_SECONDS:
+            pruned = clock()
+            try:
+                await store.prune(clock(), _KEEP_SECONDS)
+            except StoreError as error:
+                logger.warning("old decisions not pruned", extra={"error": str(error)})

@@ -1,0 +1,150 @@
+"""Cost feeds: one task per feed of the policy set in force, writing prices to the board.
+
+Owned by the composition root, which calls :meth:`CostFeeds.apply` for every new policy set (after the board's own
+``apply``). A feed that did not change keeps its task. A document that cannot be had or read changes nothing: the last
+good prices stand, growing older, and the error is shown; the feed is tried again soon, then ever less often, up to its
+refresh time. Every good read renews the prices' time, changed or not: the source still stands by them.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from penstock.signals.board import ObservationBoard
+from penstock.signals.price_document import PriceDocumentError, parse_prices
+from penstock.signals.price_sources import PriceSource, PriceSourceError, source_of
+from penstock.signals.workers import Workers
+from penstock_policies.observations import Price
+from penstock_policies.policyset import PolicySet
+from penstock_policies.schema import CostFeedSpec
+
+logger = logging.getLogger(__name__)
+
+JITTER: Final = 0.1
+"""Share of the refresh time by which it varies either way, so that replicas do not ask in one beat."""
+
+FIRST_RETRY: Final = 1.0
+"""Seconds after a first failure; doubled by each further one."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedState:
+    """How a feed is doing."""
+
+    name: str
+    refreshed_at: float | None = None
+    """Unix time of the last good read; None when there was none yet."""
+    error: str = ""
+    """Why the last read failed; empty when it did not."""
+    failures: int = 0
+    """Reads failed in a row."""
+    prices: int = 0
+    """Prices in the last good document."""
+
+    def age(self, now: float) -> float | None:
+        """Seconds since the last good read."""
+        return None if self.refreshed_at is None else now - self.refreshed_at
+
+
+@dataclass(frozen=True, slots=True)
+class _Assignment:
+    spec: CostFeedSpec
+    base: Path
+
+
+class CostFeeds:
+    """Reads every feed there is. ``sleep`` and ``jitter`` are replaced in tests."""
+
+    def __init__(
+        self,
+        board: ObservationBoard,
+        clock: Callable[[], float],
+        notify: Callable[[], None],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: random.Random | None = None,
+    ) -> None:
+        self._board = board
+        self._clock = clock
+        self._notify = notify
+        self._sleep = sleep
+        self._jitter = jitter or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._session: aiohttp.ClientSession | None = None
+        self._states: dict[str, FeedState] = {}
+        self._prices: dict[str, Mapping[str, float]] = {}
+        self._tried: dict[str, asyncio.Event] = {}
+        self._workers = Workers[str, _Assignment]("cost feed", self._work)
+
+    async def apply(self, policy_set: PolicySet, base_dir: Path | str) -> None:
+        """Read the feeds of this policy set and no others, paths relative to ``base_dir``."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(), headers={"user-agent": "penstock-cost-feed"}
+            )
+        wanted = {name: _Assignment(feed.spec, Path(base_dir)) for name, feed in policy_set.feeds.items()}
+        self._states = {name: self._states.get(name, FeedState(name)) for name in sorted(wanted)}
+        self._prices = {name: prices for name, prices in self._prices.items() if name in wanted}
+        self._tried = {name: self._tried.get(name, asyncio.Event()) for name in wanted}
+        self._workers.apply(wanted)
+        await self._workers.settled()
+
+    async def first_read(self) -> None:
+        """Wait until every feed was read, or failed to be, at least once; the caller says for how long."""
+        for tried in list(self._tried.values()):
+            await tried.wait()
+
+    async def stop(self) -> None:
+        """End all reading. The feeds may be told to begin again by :meth:`apply`."""
+        await self._workers.stop()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def states(self) -> tuple[FeedState, ...]:
+        """Return how every feed is doing, by name."""
+        return tuple(self._states.values())
+
+    async def _work(self, name: str, assignment: _Assignment) -> None:
+        if self._session is None:
+            raise RuntimeError("the feeds were stopped")
+        spec = assignment.spec
+        source = source_of(spec, assignment.base, self._session)
+        # A source made anew has no earlier document to say "as before" of.
+        self._prices.pop(name, None)
+        while True:
+            good = await self._refresh(name, source, spec.max_age)
+            self._tried[name].set()
+            pause = spec.refresh * self._jitter.uniform(1 - JITTER, 1 + JITTER)
+            if not good:
+                pause = min(pause, FIRST_RETRY * 2.0 ** min(self._states[name].failures - 1, 30))
+            await self._sleep(pause)
+
+    async def _refresh(self, name: str, source: PriceSource, max_age: float) -> bool:
+        """Read once; return whether it went well."""
+        before = self._states[name]
+        try:
+            document = await source.fetch()
+            prices = self._prices[name] if document is None else parse_prices(document)
+        except (PriceSourceError, PriceDocumentError) as error:
+            source.forget()
+            if str(error) != before.error:
+                logger.warning("cost feed failed, last good prices stand", extra={"feed": name, "error": str(error)})
+            self._states[name] = replace(before, error=str(error), failures=before.failures + 1)
+            return False
+        now = self._clock()
+        age = before.age(now)
+        changed = prices != self._prices.get(name) or bool(before.error) or age is None or age > max_age
+        self._prices[name] = prices
+        self._states[name] = FeedState(name, refreshed_at=now, prices=len(prices))
+        self._board.set_prices(name, {key: Price(now, price) for key, price in prices.items()})
+        if before.error:
+            logger.info("cost feed is well again", extra={"feed": name})
+        if changed:
+            self._notify()
+        return True

@@ -1,0 +1,88 @@
+"""Policies for tests: a sound directory, and what the loader says when one more file joins it."""
+
+from pathlib import Path
+from textwrap import dedent
+
+from penstock_policies.loader import Loaded, load
+from penstock_policies.policyset import PolicySet
+
+EXAMPLES = Path(__file__).parents[2] / "policies" / "examples"
+
+SOUND = """\
+apiVersion: penstock/v1
+kind: Cluster
+metadata: {name: onprem}
+spec:
+  site: on_prem
+  region: eu-central
+  engine: vllm
+  models: [llama]
+  endpoints: [{address: 10.0.0.1, port: 8000}]
+  capacity: {concurrency: 100}
+---
+apiVersion: penstock/v1
+kind: Cluster
+metadata: {name: cloud}
+spec:
+  site: cloud
+  region: eu-west
+  engine: openai
+  models: [llama]
+  endpoints: [{address: llm.example.com, port: 443, tls: {sni: llm.example.com}}]
+  capacity: {concurrency: 500}
+  cost: {usdPerMillionTokens: 0.9}
+---
+apiVersion: penstock/v1
+kind: Listener
+metadata: {name: public}
+spec: {address: 0.0.0.0, port: 10000, dataClass: public}
+---
+apiVersion: penstock/v1
+kind: NodeGroup
+metadata: {name: edge-eu}
+spec: {match: {cluster: edge-eu}, region: eu-west, listeners: [public]}
+---
+apiVersion: penstock/v1
+kind: ResidencyRule
+metadata: {name: at-home}
+spec: {dataClass: restricted, allow: {sites: [on_prem]}}
+---
+apiVersion: penstock/v1
+kind: TrafficPolicy
+metadata: {name: chat}
+spec: {match: {path: /v1/}, dataClass: public, clusters: [onprem, cloud]}
+---
+apiVersion: penstock/v1
+kind: TrafficPolicy
+metadata: {name: records}
+spec: {match: {path: /v1/}, dataClass: restricted, clusters: [onprem]}
+"""
+"""A directory of one file with neither errors nor warnings."""
+
+
+def joined_by(text: str) -> Loaded:
+    """What becomes of the sound directory when ``a.yaml`` joins it."""
+    return load({"sound.yaml": SOUND, "a.yaml": dedent(text)})
+
+
+def errors_in(text: str) -> list[str]:
+    """The errors when ``a.yaml`` joins the sound directory, as people read them."""
+    return [str(problem) for problem in joined_by(text).errors]
+
+
+def warnings_in(text: str) -> list[str]:
+    """The warnings when ``a.yaml`` joins the sound directory, as people read them."""
+    loaded = joined_by(text)
+    assert not loaded.errors
+    return [str(problem) for problem in loaded.warnings]
+
+
+def example(name: str) -> dict[str, str]:
+    """The policy files of an example."""
+    return {path.name: path.read_text() for path in sorted((EXAMPLES / name).glob("*.yaml"))}
+
+
+def sound_set(*more: str) -> PolicySet:
+    """The sound directory with more documents, loaded."""
+    texts = {f"{index}.yaml": dedent(text) for index, text in enumerate(more)}
+    return load({"sound.yaml": SOUND, **texts}).require()

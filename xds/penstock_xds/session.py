@@ -1,0 +1,183 @@
+"""One client's stream: the I/O round a StreamCore.
+
+Two tasks a stream. The reader feeds requests to the core; the writer (the gRPC handler itself) takes what the core has to
+say and writes it. Between publishers and the writer there is one mailbox that holds the latest snapshot: bursts coalesce in
+it, nobody queues, nobody waits for the client. A write the client does not take in time ends the stream; it costs no other
+stream anything. All runs on one event loop, and the core is touched between awaits only, so there are no locks.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+
+from penstock_xds.core.messages import Acked, Event, Nacked
+from penstock_xds.core.snapshot import Snapshot
+from penstock_xds.core.stream import StreamCore
+from penstock_xds.errors import MalformedRequestError
+from penstock_xds.node import Node
+from penstock_xds.services import Method
+from penstock_xds.views import Listener, StreamView
+from penstock_xds.wire import ResponseEncoder, decode
+
+logger = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a stream ends and what the client is told."""
+
+    reason: str
+    code: grpc.StatusCode = grpc.StatusCode.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who is at the other end."""
+
+    stream_id: str
+    node: Node
+    group: str
+    peer: str
+    method: Method
+    connected_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a session shares with the others of its server."""
+
+    encoder: ResponseEncoder
+    listener: Listener | None
+    clock: Callable[[], float]
+    write_timeout: float
+
+
+class Session:
+    """Serves one stream from its first request to its end."""
+
+    def __init__(self, client: Client, core: StreamCore, context: Context, surroundings: Surroundings) -> None:
+        self.client = client
+        self._core = core
+        self._context = context
+        self._encoder = surroundings.encoder
+        self._listener = surroundings.listener
+        self._clock = surroundings.clock
+        self._write_timeout = surroundings.write_timeout
+        self._mail: tuple[Snapshot, float] | None = None
+        self._wake = asyncio.Event()
+        self._ending: Ending | None = None
+
+    def offer(self, snapshot: Snapshot) -> None:
+        """Have the client brought to this snapshot; replaces one that is still in the mailbox. Returns at once."""
+        published_at = self._clock() if self._mail is None else self._mail[1]
+        self._mail = (snapshot, published_at)
+        self._wake.set()
+
+    def end(self, ending: Ending) -> None:
+        """Have the stream ended; the first reason given counts. Returns at once."""
+        if self._ending is None:
+            self._ending = ending
+        self._wake.set()
+
+    def view(self) -> StreamView:
+        """The stream as it is now."""
+        client = self.client
+        return StreamView(
+            stream_id=client.stream_id,
+            node_id=client.node.id,
+            node_cluster=client.node.cluster,
+            group=client.group,
+            peer=client.peer,
+            variant=client.method.variant,
+            connected_at=client.connected_at,
+            types={t.type_url: t for t in self._core.views()},
+        )
+
+    async def run(self, first_request: bytes) -> Ending:
+        """Serve until the client or the server ends the stream; returns why. Cancelled when the connection breaks."""
+        reader = asyncio.create_task(self._read(first_request), name=f"xds-read-{self.client.stream_id}")
+        reader.add_done_callback(lambda _: self._wake.set())
+        try:
+            return await self._write(reader)
+        finally:
+            reader.cancel()
+            await asyncio.wait([reader])
+
+    async def _read(self, data: bytes) -> None:
+        method = self.client.method
+        try:
+            while True:
+                request = decode(method.variant, data, implied_type=method.type_url)
+                for event in self._core.receive(request, self._clock()):
+                    self._report(event)
+                self._wake.set()
+                received = await self._context.read()
+                if received is grpc.aio.EOF:
+                    return self.end(Ending("the client closed the stream"))
+                data = received
+        except MalformedRequestError as error:
+            return self.end(Ending(str(error), grpc.StatusCode.INVALID_ARGUMENT))
+
+    async def _write(self, reader: asyncio.Task[None]) -> Ending:
+        while self._ending is None:
+            if reader.done():
+                reader.result()
+            self._wake.clear()
+            if self._mail is not None:
+                (snapshot, published_at), self._mail = self._mail, None
+                self._core.want(snapshot, published_at)
+            responses = self._core.poll(self._clock())
+            for response in responses:
+                data = self._encoder.encode(self.client.method.variant, response)
+                try:
+                    async with asyncio.timeout(self._write_timeout):
+                        await self._context.write(data)
+                except TimeoutError:
+                    return Ending(
+                        f"the client did not take a response within {self._write_timeout:g} s",
+                        grpc.StatusCode.DEADLINE_EXCEEDED,
+                    )
+                if self._listener is not None:
+                    self._listener.on_push(self.view(), response.type_url, len(data))
+                if self._ending is not None:
+                    break
+            if not responses:
+                await self._sleep()
+        return self._ending
+
+    async def _sleep(self) -> None:
+        deadline = self._core.next_deadline()
+        if deadline is None:
+            await self._wake.wait()
+            return
+        try:
+            async with asyncio.timeout(max(0.0, deadline - self._clock())):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _report(self, event: Event) -> None:
+        match event:
+            case Acked(type_url, version, seconds):
+                if self._listener is not None:
+                    self._listener.on_ack(self.view(), type_url, version, seconds)
+            case Nacked(type_url, names, version, message):
+                logger.warning(
+                    "client refused resources",
+                    extra={
+                        "stream": self.client.stream_id,
+                        "node": self.client.node.id,
+                        "group": self.client.group,
+                        "type_url": type_url,
+                        "names": names,
+                        "version": version,
+                        "refusal": message,
+                    },
+                )
+                if self._listener is not None:
+                    self._listener.on_nack(self.view(), type_url, names, version, message)

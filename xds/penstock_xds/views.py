@@ -1,0 +1,43 @@
+"""What a server tells of its streams: views for people, callbacks for programs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from penstock_xds.core.messages import TypeView, Variant
+
+
+@dataclass(frozen=True, slots=True)
+class StreamView:
+    """One stream at one moment."""
+
+    stream_id: str
+    node_id: str
+    node_cluster: str
+    group: str
+    peer: str
+    """The client's address as gRPC names it, such as `ipv4:127.0.0.1:53112`."""
+    variant: Variant
+    connected_at: float
+    """Unix time, in seconds."""
+    types: Mapping[str, TypeView]
+    """By type URL, in the order of service; the types the client asked for."""
+
+
+class Listener(Protocol):
+    """Callbacks of a server, called on its event loop. They must be quick and must not raise."""
+
+    def on_connect(self, view: StreamView) -> None:
+        """A client was admitted to its group."""
+
+    def on_disconnect(self, view: StreamView, reason: str) -> None:
+        """The stream ended, for whatever reason."""
+
+    def on_push(self, view: StreamView, type_url: str, bytes_count: int) -> None:
+        """A response was written."""
+
+    def on_ack(self, view: StreamView, type_url: str, version: str, seconds: float) -> None:
+        """The client accepted a response, `seconds` after its content was published."""
+
+    def on_nack(self, view: StreamView, type_url: str, names: tuple[str, ...], version: str, message: str) -> None:
+        """The client refused the named resources and keeps what it had."""
