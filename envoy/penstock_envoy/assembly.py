@@ -64,7 +64,7 @@ def endpoint_key(address: str, port: int) -> str:
 
 
 def canonical_endpoints(authored: bytes) -> bytes:
-    """Authored endpoints as :func:`assemble_endpoints` would serialise them, so that healing restores the very bytes."""
+    """Authored endpoints as :func:`assemble_endpoints` serialises them, so that healing restores the very bytes."""
     assignment = protos.ClusterLoadAssignment()
     assignment.ParseFromString(authored)
     return _serialise(assignment)

@@ -11,7 +11,7 @@ import yaml
 Variant = Literal["delta", "sotw"]
 
 XDS_CLUSTER: Final = "penstock/xds"
-"""The control plane among the Envoy's clusters. Policy clusters have no slash in their names, so none can be this one."""
+"""The control plane among the Envoy's clusters. No policy cluster can be this one: their names have no slash."""
 
 _API_TYPE: Final[dict[str, str]] = {"delta": "DELTA_GRPC", "sotw": "GRPC"}
 

@@ -25,8 +25,8 @@ from penstock_policies.schema import Cluster, ClusterSpec, Tls
 # kept by weights and by the backends' own 429.
 _NO_BREAKER: Final = 1_000_000
 
-# uvicorn, which serves vLLM, SGLang and most others, closes idle connections after 5 s; a request sent at that moment is
-# lost and must be retried. Envoy closes first.
+# uvicorn, which serves vLLM, SGLang and most others, closes idle connections after 5 s; a request sent at that moment
+# is lost and must be retried. Envoy closes first.
 _PLAIN_IDLE: Final = timedelta(seconds=4)
 # Cloud load balancers keep idle connections for 60 s or more, and a TLS handshake across a continent is dear.
 _TLS_IDLE: Final = timedelta(seconds=50)
@@ -87,7 +87,6 @@ def author_cluster(document: Cluster) -> bytes:
     else:
         authored.type = cluster.ClusterDiscoveryType.STRICT_DNS
         authored.dns_lookup_family = cluster.ClusterDnsLookupFamily.ALL
-        authored.respect_dns_ttl = True
         authored.load_assignment = load_assignment(document)
     return bytes(authored)
 

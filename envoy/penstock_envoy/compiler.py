@@ -1,8 +1,8 @@
 """From policy and decision to the resources of a node group.
 
 Two speeds. What follows from policy alone (listeners, clusters, endpoints, route templates, legs) is *authored* with
-envoy-data-plane, readable and typed but slow, once for each content, and cached. What follows from the decision (weights,
-which legs, endpoint health) is *assembled* from those by protobuf-upb, fast enough for the event loop.
+envoy-data-plane, readable and typed but slow, once for each content, and cached. What follows from the decision
+(weights, which legs, endpoint health) is *assembled* from those by protobuf-upb, fast enough for the event loop.
 
 :meth:`Compiler.compile` may run on the event loop while :meth:`Compiler.warm` runs in a worker thread.
 """

@@ -1,7 +1,7 @@
 """The endpoints of a policy cluster, each marked with the cluster's name.
 
-The mark is what ``x-penstock-cluster`` is read from: through a composite leg it is the one thing that says which cluster
-really served.
+The mark is what ``x-penstock-cluster`` is read from: through a composite leg it is the one thing that says which
+cluster really served.
 """
 
 from typing import Final

@@ -1,9 +1,9 @@
 """From a row of the Decision to the lists of clusters that Envoy tries.
 
 The Decision orders clusters; this module gives each its places in the list. A cluster with several endpoints takes two
-places, so that a broken endpoint costs a retry on its neighbour and not the price of the cloud. So does a cluster that is
-alone, because a connection that breaks at the wrong moment deserves a second try even when there is nowhere else to go.
-All legs of a row so have equally many places.
+places, so that a broken endpoint costs a retry on its neighbour and not the price of the cloud. So does a cluster
+that is alone, because a connection that breaks at the wrong moment deserves a second try even when there is nowhere
+else to go. All legs of a row so have equally many places.
 """
 
 from collections.abc import Iterator

@@ -31,7 +31,8 @@ _REQUEST_TIMEOUT: Final = timedelta(minutes=5)
 # Case-insensitive; `+json` types too. Other bodies (audio, forms) are routed as naming no model.
 _JSON_TYPES: Final = r"(?i)application/([a-z0-9.+-]+\+)?json\s*(;.*)?"
 
-# Headers that steer Envoy or that are ours to say. A client that could send them would set its own retries and timeouts.
+# Headers that steer Envoy or that are ours to say. A client that could send them would set its own retries and
+# timeouts.
 _CONTROL_HEADERS: Final = ("x-envoy-", "x-penstock-")
 
 

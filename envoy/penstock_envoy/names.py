@@ -1,8 +1,8 @@
 """Names of generated resources. Readable, because they are what Envoy's statistics and admin pages show.
 
-A policy cluster keeps its name for its Envoy cluster and endpoints; a listener for itself and its routes. A leg is named
-by the data class it carries and the clusters it tries in order: ``leg/public/onprem-fra>cloud-eu-west``. Names in policy
-files have neither ``/`` nor ``>``, so nothing a person writes can be taken for a leg.
+A policy cluster keeps its name for its Envoy cluster and endpoints; a listener for itself and its routes. A leg is
+named by the data class it carries and the clusters it tries in order: ``leg/public/onprem-fra>cloud-eu-west``. Names
+in policy files have neither ``/`` nor ``>``, so nothing a person writes can be taken for a leg.
 """
 
 from typing import Final

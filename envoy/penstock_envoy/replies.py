@@ -44,8 +44,8 @@ NO_POLICY: Final = Error(404, "no_policy", "No policy serves this path and model
 NO_CLUSTER: Final = Error(503, "no_cluster_available", "No cluster may serve this request at the moment. Try again.")
 
 _ANY_FLAG: Final[tuple[str, ...]] = ()
-# Status and Envoy response flags to error, first match wins. Direct responses pass through these mappers too: they carry
-# no flags, so statuses that routes answer by themselves (404, 503) are mapped only with a flag.
+# Status and Envoy response flags to error, first match wins. Direct responses pass through these mappers too: they
+# carry no flags, so statuses that routes answer by themselves (404, 503) are mapped only with a flag.
 _LOCAL_REPLIES: Final[tuple[tuple[Error, tuple[str, ...] | None], ...]] = (
     (Error(503, "no_healthy_cluster", "No cluster that may serve this request is healthy. Try again."), ("UH",)),
     (Error(503, "edge_overloaded", "The edge is overloaded. Try again."), ("OM", "DO")),

@@ -3,8 +3,8 @@
 Authored as a frame and a list of routes in order. A route that belongs to a row of the Decision has no clusters yet:
 :mod:`penstock_envoy.assembly` fills in legs and weights each time, in microseconds.
 
-Order, first match wins: stricter classes first; within a class the list of models, then longer paths, then policies that
-name models before those that take any, and last the refusals, so that each class ends in an answer of its own.
+Order, first match wins: stricter classes first; within a class the list of models, then longer paths, then policies
+that name models before those that take any, and last the refusals, so that each class ends in an answer of its own.
 """
 
 from collections.abc import Iterator
@@ -25,8 +25,8 @@ from penstock_policies.policyset import ANY_MODEL, PolicySet, RowKey
 from penstock_policies.schema import Listener, TrafficPolicy
 from penstock_policies.words import DataClass
 
-# The first attempt may be repeated elsewhere as long as no response has begun. All of 5xx, because a crashed engine says
-# 500; 429, because another cluster may have room.
+# The first attempt may be repeated elsewhere as long as no response has begun. All of 5xx, because a crashed engine
+# says 500; 429, because another cluster may have room.
 _RETRY_ON: Final = "5xx,connect-failure,refused-stream,retriable-status-codes,reset-before-request"
 _RETRIABLE_STATUS: Final = (429, 503)
 # Retries mostly go to another cluster or endpoint, so there is nothing to wait for; a little, for bursts.
@@ -45,7 +45,7 @@ _MODELS_PATH: Final = "/v1/models"
 
 @dataclass(frozen=True, slots=True)
 class RouteTemplate:
-    """One route as authored. With a ``row`` it awaits clusters; ``refusal`` is the route to serve when there are none."""
+    """One route as authored. With a ``row`` it awaits clusters; ``refusal`` is served when there are none."""
 
     body: bytes
     row: RowKey | None = None

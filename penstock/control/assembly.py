@@ -19,13 +19,14 @@ from penstock.admin.app import AddressError, AdminServer
 from penstock.admin.metrics import Metrics
 from penstock.admin.ports import FeedStatus
 from penstock.control.decider import Decider
-from penstock.control.envoys import ConnectedEnvoys
+from penstock.control.envoys import connected
 from penstock.control.errors import StartError
 from penstock.control.history import WeightHistory
 from penstock.control.plane import Plane
 from penstock.control.policies import PolicyKeeper
 from penstock.control.publisher import Publisher
 from penstock.control.recorder import Recorder
+from penstock.control.xds_events import XdsEvents
 from penstock.policy_source import PolicyDirectory
 from penstock.signals.board import ObservationBoard
 from penstock.signals.feeds import CostFeeds
@@ -36,7 +37,7 @@ from penstock.state.store import Store
 from penstock_envoy.compiler import Compiler
 from penstock_policies.policyset import PolicySet
 from penstock_policies.serial import from_json
-from penstock_xds import SnapshotCache, XdsServer
+from penstock_xds import BindError, SnapshotCache, XdsServer
 
 logger = logging.getLogger(__name__)
 
@@ -97,10 +98,21 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
             notify=decider.notify,
         )
 
+        xds = XdsServer(
+            cache,
+            group_of=publisher.group_of,
+            identifier="penstock",
+            listener=XdsEvents(metrics, lambda: decider.policy),
+        )
+
         async def before_adoption(policy: PolicySet) -> None:
             board.apply(policy)
             feeds.apply(policy, policies)
             await _first_prices(feeds)
+
+        async def after_adoption(policy: PolicySet) -> None:
+            await prober.apply(policy)
+            xds.regroup()
 
         keeper = PolicyKeeper(
             directory=PolicyDirectory(policies),
@@ -108,15 +120,13 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
             store=store,
             clock=clock,
             before_adoption=before_adoption,
-            after_adoption=prober.apply,
+            after_adoption=after_adoption,
         )
         reading = await keeper.start()
 
-        envoys = ConnectedEnvoys(metrics, lambda: decider.policy, clock)
-        xds = XdsServer(cache, group_of=publisher.group_of, identifier="penstock", listener=envoys)
         try:
             xds_port = await xds.start(addresses.xds, extra_handlers=[reports.handler()])
-        except (OSError, RuntimeError, ValueError) as error:
+        except BindError as error:
             raise StartError(f"cannot serve xDS on {addresses.xds}: {error}") from error
         stack.push_async_callback(xds.stop, _STOP_SECONDS)
         stack.callback(reports.stop)
@@ -131,7 +141,7 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
             store=store,
             clock=clock,
             feeds=lambda: [FeedStatus(s.name, s.refreshed_at, s.error) for s in feeds.states()],
-            streams=lambda: envoys.connected(xds.streams()),
+            streams=lambda: [connected(view) for view in xds.streams()],
             xds_address=xds_address,
         )
         metrics.watch(plane)

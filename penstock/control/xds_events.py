@@ -1,10 +1,10 @@
-"""What happens on the xDS streams, turned into metrics and logs. A refusal names the policy file and line behind it.
+"""What happens on the xDS streams, turned into metrics and, for a refusal, a log that names the policy file and line behind it.
 
 The callbacks of :class:`penstock_xds.Listener`; called by the xDS server on the event loop's thread.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from penstock.admin.metrics import Metrics
 from penstock_envoy.origins import origin_of
@@ -22,14 +22,12 @@ class XdsEvents:
         self._policy = policy
 
     def on_connect(self, view: StreamView) -> None:
-        """An Envoy has said who it is."""
+        """An Envoy was admitted to its group."""
         self._metrics.on_connect(view)
-        logger.info("envoy connected", extra={"node": view.node_id, "group": view.group, "variant": view.variant})
 
     def on_disconnect(self, view: StreamView, reason: str) -> None:
         """A stream has ended."""
         self._metrics.on_disconnect(view, reason)
-        logger.info("envoy disconnected", extra={"node": view.node_id, "group": view.group, "reason": reason})
 
     def on_push(self, view: StreamView, type_url: str, size: int) -> None:
         """A response was written."""
@@ -39,7 +37,7 @@ class XdsEvents:
         """An Envoy has accepted a response, ``seconds`` after it was committed."""
         self._metrics.on_ack(view, type_url, version, seconds)
 
-    def on_nack(self, view: StreamView, type_url: str, names: Sequence[str], version: str, message: str) -> None:
+    def on_nack(self, view: StreamView, type_url: str, names: tuple[str, ...], version: str, message: str) -> None:
         """An Envoy has refused a response; it goes on with what it had."""
         self._metrics.on_nack(view, type_url, names, version, message)
         policy = self._policy()

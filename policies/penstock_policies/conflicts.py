@@ -30,6 +30,8 @@ def _forbidden_clusters(catalogue: Catalogue, policy: Written[TrafficPolicy]) ->
         if cluster is None:
             continue
         for rule in catalogue.residency.values():
+            if not set(rule.document.spec.allow.clusters or ()) <= catalogue.names["Cluster"]:
+                continue  # an unknown name in it is an error already, and would forbid what it was meant to allow
             reason = forbids(rule.document, cluster.document, spec.data_class)
             if reason is not None:
                 facts = f"{name} is {cluster.document.spec.site} in {cluster.document.spec.region}"

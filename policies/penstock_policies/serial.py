@@ -8,7 +8,7 @@ for a decision's id, and to tell whether a new decision is worth publishing.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from penstock_policies.decision import (
@@ -108,7 +108,7 @@ def material_digest(decision: Decision) -> str:
 
 
 def _canonical(plain: Mapping[str, Any]) -> str:
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _digest(plain: Mapping[str, Any]) -> str:
@@ -123,18 +123,24 @@ def _plain(decision: Decision) -> dict[str, Any]:
         "rung": decision.rung,
         "frozen": decision.frozen,
         "rows": {row_name(key): _plain_row(row) for key, row in decision.rows.items()},
-        "health": {name: asdict(health) for name, health in decision.health.items()},
-        "clusters": {name: asdict(view) for name, view in decision.clusters.items()},
-        "draining": dict(decision.draining),
-        "notes": [asdict(note) for note in decision.notes],
-        "memory": asdict(decision.memory),
+        "health": {name: _shallow(health) for name, health in decision.health.items()},
+        "clusters": {name: _shallow(view) for name, view in decision.clusters.items()},
+        "draining": decision.draining,
+        "notes": [_shallow(note) for note in decision.notes],
+        "memory": _shallow(decision.memory),
     }
 
 
 def _plain_row(row: Row) -> dict[str, Any]:
-    plain = asdict(row)
+    plain = _shallow(row)
     del plain["key"]
+    plain["notes"] = [_shallow(note) for note in row.notes]
     return plain
+
+
+def _shallow(value: ClusterHealth | ClusterView | EngineMemory | Note | Row) -> dict[str, Any]:
+    # dataclasses.asdict copies every leaf deeply, which for a large fleet costs more than deciding.
+    return {one.name: getattr(value, one.name) for one in fields(value)}
 
 
 def _decision(plain: dict[str, Any]) -> Decision:

@@ -146,8 +146,8 @@ class World:
     erring: set[str] = field(default_factory=set)
     """Clusters whose requests fail."""
     prices: dict[str, float] = field(default_factory=lambda: {EU: 0.90, US: 1.00})
-    priced_at: float | None = None
-    """When prices were last read; always just now unless set."""
+    priced_at: dict[str, float] = field(default_factory=dict)
+    """Key to when its price was last read; just now where missing."""
     drains: dict[str, Drain] = field(default_factory=dict)
     silent: bool = False
     """No load reports."""
@@ -161,8 +161,7 @@ class World:
             load={} if self.silent else self._load(),
             prices={
                 "cloud-prices": {
-                    key: Price(self.now if self.priced_at is None else self.priced_at, price)
-                    for key, price in self.prices.items()
+                    key: Price(self.priced_at.get(key, self.now), price) for key, price in self.prices.items()
                 }
             },
         )

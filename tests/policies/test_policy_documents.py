@@ -28,8 +28,10 @@ def test_a_tab_in_the_indentation_is_called_by_its_name() -> None:
 
 def test_a_colon_in_plain_text_is_explained() -> None:
     assert errors_in("kind: Listener: public\n") == [
-        "a.yaml:1:15: invalid YAML: mapping values are not allowed in this context; "
-        "expected quotes round text that holds a colon, or another indentation"
+        (
+            "a.yaml:1:15: invalid YAML: mapping values are not allowed in this context; "
+            "expected quotes round text that holds a colon, or another indentation"
+        )
     ]
 
 

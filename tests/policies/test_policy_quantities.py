@@ -15,7 +15,7 @@ def test_a_duration_is_read_in_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("value", [5, 0.5, None, True, "", "5", "5 s", "-5s", "s", "5s ", "5s\n", "٥s", "5sec", "1e3s"])
+@pytest.mark.parametrize("value", [5, 0.5, None, True, "", "5", "5 s", "-5s", "s", "5s ", "5s\n", "\u0665s", "5sec", "1e3s"])
 def test_what_is_not_a_duration_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="expected a duration such as 500ms"):
         parse_duration(value)
@@ -42,7 +42,9 @@ def test_a_formatted_duration_reads_back_as_the_same_milliseconds(milliseconds: 
     assert round(parse_duration(format_duration(milliseconds / 1000)) * 1000) == milliseconds
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.0, "0s"), (0.5, "500ms"), (90.0, "90s"), (600.0, "10m"), (86400.0, "1d")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0, "0s"), (0.5, "500ms"), (90.0, "90s"), (600.0, "10m"), (86400.0, "1d")]
+)
 def test_a_duration_is_formatted_in_its_greatest_whole_unit(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 

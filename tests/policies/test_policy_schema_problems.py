@@ -32,26 +32,34 @@ spec:
         (
             "  capacity:",
             "  capacty: {}\n  capacity:",
-            "a.yaml:12:3: spec.capacty: unknown field; expected one of site, region, engine, models, endpoints, capacity, "
-            'cost, health, outlierDetection, connectTimeout; did you mean "capacity"?',
+            (
+                "a.yaml:12:3: spec.capacty: unknown field; expected one of site, region, engine, models, endpoints, capacity, "
+                'cost, health, outlierDetection, connectTimeout; did you mean "capacity"?'
+            ),
         ),
         (
             "{interval: 1s}",
             "{intervall: 1s}",
-            "a.yaml:13:12: spec.health.intervall: unknown field; expected one of path, interval, timeout, "
-            'unhealthyThreshold, healthyThreshold, rampInterval; did you mean "interval"?',
+            (
+                "a.yaml:13:12: spec.health.intervall: unknown field; expected one of path, interval, timeout, "
+                'unhealthyThreshold, healthyThreshold, rampInterval; did you mean "interval"?'
+            ),
         ),
         (
             "{interval: 1s}",
             "{unhealthy_threshold: 2}",
-            "a.yaml:13:12: spec.health.unhealthy_threshold: unknown field; expected one of path, interval, timeout, "
-            'unhealthyThreshold, healthyThreshold, rampInterval; did you mean "unhealthyThreshold"?',
+            (
+                "a.yaml:13:12: spec.health.unhealthy_threshold: unknown field; expected one of path, interval, timeout, "
+                'unhealthyThreshold, healthyThreshold, rampInterval; did you mean "unhealthyThreshold"?'
+            ),
         ),
         (
             "{interval: 1s}",
             "{concurrency: 1}",
-            "a.yaml:13:12: spec.health.concurrency: unknown field; expected one of path, interval, timeout, "
-            'unhealthyThreshold, healthyThreshold, rampInterval; did you mean "spec.capacity.concurrency"?',
+            (
+                "a.yaml:13:12: spec.health.concurrency: unknown field; expected one of path, interval, timeout, "
+                'unhealthyThreshold, healthyThreshold, rampInterval; did you mean "spec.capacity.concurrency"?'
+            ),
         ),
         (
             "{concurrency: 100}",
@@ -66,8 +74,10 @@ spec:
         (
             "port: 8000",
             'port: "8000"',
-            'a.yaml:11:33: spec.endpoints[0].port: wrong type: got "8000"; '
-            "expected a whole number from 1 to 65535, without quotes",
+            (
+                'a.yaml:11:33: spec.endpoints[0].port: wrong type: got "8000"; '
+                "expected a whole number from 1 to 65535, without quotes"
+            ),
         ),
         (
             "port: 8000",
@@ -87,8 +97,10 @@ spec:
         (
             "engine: vllm",
             "engine: VLLM",
-            'a.yaml:8:11: spec.engine: unknown value "VLLM"; expected one of vllm, sglang, trtllm, triton, nim, tgi, '
-            'rayserve, ollama, openai; did you mean "vllm"?',
+            (
+                'a.yaml:8:11: spec.engine: unknown value "VLLM"; expected one of vllm, sglang, trtllm, triton, nim, tgi, '
+                'rayserve, ollama, openai; did you mean "vllm"?'
+            ),
         ),
         (
             "models: [llama]",
@@ -108,32 +120,42 @@ spec:
         (
             "interval: 1s",
             "interval: 1",
-            "a.yaml:13:22: spec.health.interval: wrong type: got 1; "
-            'expected a duration such as 500ms, 5s, 10m or 2h; did you mean "1s"?',
+            (
+                "a.yaml:13:22: spec.health.interval: wrong type: got 1; "
+                'expected a duration such as 500ms, 5s, 10m or 2h; did you mean "1s"?'
+            ),
         ),
         (
             "interval: 1s",
             "interval: 1 second",
-            'a.yaml:13:22: spec.health.interval: malformed value "1 second"; '
-            "expected a duration such as 500ms, 5s, 10m or 2h",
+            (
+                'a.yaml:13:22: spec.health.interval: malformed value "1 second"; '
+                "expected a duration such as 500ms, 5s, 10m or 2h"
+            ),
         ),
         (
             "interval: 1s",
             "interval: 1ms",
-            'a.yaml:13:22: spec.health.interval: "1ms" is out of range; '
-            "expected a duration such as 500ms, 5s, 10m or 2h, at least 100ms",
+            (
+                'a.yaml:13:22: spec.health.interval: "1ms" is out of range; '
+                "expected a duration such as 500ms, 5s, 10m or 2h, at least 100ms"
+            ),
         ),
         (
             "{concurrency: 100}",
             "{concurrency: 100, headroom: 20}",
-            "a.yaml:12:42: spec.capacity.headroom: wrong type: got 20; "
-            'expected a percentage from 0% to 100%, such as 10%; did you mean "20%"?',
+            (
+                "a.yaml:12:42: spec.capacity.headroom: wrong type: got 20; "
+                'expected a percentage from 0% to 100%, such as 10%; did you mean "20%"?'
+            ),
         ),
         (
             "name: spare",
             "name: Spare_1",
-            'a.yaml:4:9: metadata.name: malformed value "Spare_1"; '
-            "expected a name of at most 63 lower-case letters, digits and inner hyphens",
+            (
+                'a.yaml:4:9: metadata.name: malformed value "Spare_1"; '
+                "expected a name of at most 63 lower-case letters, digits and inner hyphens"
+            ),
         ),
         (
             "  name: spare",
@@ -143,8 +165,10 @@ spec:
         (
             "  health: {interval: 1s}",
             "  health:",
-            "a.yaml:13:10: spec.health: the value is missing; expected a mapping with the fields path, interval, timeout, "
-            "unhealthyThreshold, healthyThreshold, rampInterval",
+            (
+                "a.yaml:13:10: spec.health: the value is missing; expected a mapping with the fields path, interval, timeout, "
+                "unhealthyThreshold, healthyThreshold, rampInterval"
+            ),
         ),
         (
             "apiVersion: penstock/v1",
@@ -154,14 +178,18 @@ spec:
         (
             "kind: Cluster",
             "kind: cluster",
-            'a.yaml:2:7: kind: unknown value "cluster"; expected one of Cluster, CostFeed, Listener, NodeGroup, '
-            'ResidencyRule, TrafficPolicy; did you mean "Cluster"?',
+            (
+                'a.yaml:2:7: kind: unknown value "cluster"; expected one of Cluster, CostFeed, Listener, NodeGroup, '
+                'ResidencyRule, TrafficPolicy; did you mean "Cluster"?'
+            ),
         ),
         (
             "kind: Cluster\n",
             "",
-            "a.yaml:1:1: kind: required field is missing; expected one of Cluster, CostFeed, Listener, NodeGroup, "
-            "ResidencyRule, TrafficPolicy",
+            (
+                "a.yaml:1:1: kind: required field is missing; expected one of Cluster, CostFeed, Listener, NodeGroup, "
+                "ResidencyRule, TrafficPolicy"
+            ),
         ),
     ],
 )
@@ -179,8 +207,10 @@ def test_a_document_that_is_no_mapping_is_an_error() -> None:
 def test_a_document_of_another_system_is_told_what_belongs_here() -> None:
     assert errors_in("apiVersion: v1\nkind: ConfigMap\n") == [
         'a.yaml:1:13: apiVersion: unknown value "v1"; expected penstock/v1',
-        'a.yaml:2:7: kind: unknown value "ConfigMap"; expected one of Cluster, CostFeed, Listener, NodeGroup, '
-        "ResidencyRule, TrafficPolicy",
+        (
+            'a.yaml:2:7: kind: unknown value "ConfigMap"; expected one of Cluster, CostFeed, Listener, NodeGroup, '
+            "ResidencyRule, TrafficPolicy"
+        ),
     ]
 
 

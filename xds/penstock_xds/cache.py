@@ -31,11 +31,11 @@ class SnapshotCache:
             watcher(snapshot)
 
     def get(self, group: str) -> Snapshot | None:
-        """The snapshot the group is served; None before the first."""
+        """Return the snapshot the group is served; None before the first."""
         return self._snapshots.get(group)
 
     def groups(self) -> tuple[str, ...]:
-        """The groups that have a snapshot, in name order."""
+        """Return the groups that have a snapshot, in name order."""
         return tuple(sorted(self._snapshots))
 
     def watch(self, group: str, watcher: Watcher) -> Callable[[], None]:

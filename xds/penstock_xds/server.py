@@ -8,10 +8,11 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, cast
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
+from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from penstock_xds.cache import SnapshotCache
@@ -23,18 +24,24 @@ from penstock_xds.session import Client, Context, Ending, Session, Surroundings
 from penstock_xds.views import Listener, StreamView
 from penstock_xds.wire import ResponseEncoder, decode_node
 
+if TYPE_CHECKING:
+    # Generic in its stubs, a plain class when it runs.
+    GenericHandler = grpc.GenericRpcHandler[Any, Any]
+else:
+    GenericHandler = grpc.GenericRpcHandler
+
 logger = logging.getLogger(__name__)
 
-# Envoy gives a warming cluster 15 s for its endpoints and then goes on without; waiting longer for its answer tells no more.
+# Envoy gives a warming cluster 15 s for its endpoints and then goes on without; a longer wait would tell no more.
 PHASE_TIMEOUT_SECONDS: Final = 20.0
 
-# A reconnecting Delta client repeats the name and version of all it holds: 4 MiB, the default, locks out large ones for ever.
+# A reconnecting Delta client repeats the name and version of all it holds: the default of 4 MiB locks large ones out.
 _MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024
 
 _CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
-    # Find dead clients behind silent networks, and let clients ping as they like: one that is told off for it reconnects.
+    # Find dead clients behind silent networks, and let clients ping as they like: one told off for it reconnects.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -84,11 +91,11 @@ class XdsServer:
         self._streams_seen = 0
         # Makes nonces of this server unlike those of one before it.
         self._nonce_prefix = secrets.token_hex(2)
-        self._server: grpc.aio.Server | None = None
-        self._health = health.aio.HealthServicer()
+        self._server: aio.Server | None = None
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs leave aio out
         self._stopping = False
 
-    async def start(self, address: str, *, extra_handlers: Sequence[grpc.GenericRpcHandler] = ()) -> int:
+    async def start(self, address: str, *, extra_handlers: Sequence[GenericHandler] = ()) -> int:
         """Listen on `host:port` (port 0: any free one) and return the port.
 
         Args:
@@ -99,7 +106,7 @@ class XdsServer:
             BindError: the address cannot be listened on.
 
         """
-        server = grpc.aio.server(options=_CHANNEL_OPTIONS)
+        server = aio.server(options=_CHANNEL_OPTIONS)
         server.add_generic_rpc_handlers((_DiscoveryHandler(self._serve), *extra_handlers))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         try:
@@ -133,18 +140,18 @@ class XdsServer:
         logger.info("xds server stopped")
 
     def streams(self) -> list[StreamView]:
-        """The streams now open, in the order they were opened."""
+        """Return the streams now open, in the order they were opened."""
         return [session.view() for session in self._sessions.values()]
 
     def regroup(self) -> None:
-        """Ask `group_of` again for every open stream, and end those whose group is another now; they reconnect to it."""
+        """Ask `group_of` again for every open stream and end those whose group is another now; they reconnect to it."""
         for session in self._sessions.values():
             if self._group_of(session.client.node) != session.client.group:
                 session.end(Ending("the node's group has changed", grpc.StatusCode.UNAVAILABLE))
 
-    async def _serve(self, context: Context, method: Method) -> None:
-        first_request = await context.read()
-        if first_request is grpc.aio.EOF:
+    async def _serve(self, requests: AsyncIterator[bytes], context: Context, method: Method) -> None:
+        first_request = await anext(requests, None)
+        if first_request is None:
             return
         if self._stopping:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
@@ -152,7 +159,7 @@ class XdsServer:
         ending = Ending("the connection broke")
         stop_watching = self._cache.watch(session.client.group, session.offer)
         try:
-            ending = await session.run(first_request)
+            ending = await session.run(first_request, requests)
         finally:
             stop_watching()
             self._close(session, ending.reason)
@@ -217,19 +224,22 @@ def _facts(client: Client) -> dict[str, str]:
     }
 
 
-class _DiscoveryHandler(grpc.GenericRpcHandler):
+Serve = Callable[[AsyncIterator[bytes], Context, Method], Awaitable[None]]
+
+
+class _DiscoveryHandler(GenericHandler):
     """Routes the methods of the discovery services, as raw bytes, to one function."""
 
-    def __init__(self, serve: Callable[[Context, Method], Awaitable[None]]) -> None:
+    def __init__(self, serve: Serve) -> None:
         self._handlers = {path: self._handler(serve, method) for path, method in METHODS.items()}
 
     @staticmethod
-    def _handler(serve: Callable[[Context, Method], Awaitable[None]], method: Method) -> grpc.RpcMethodHandler:
-        async def handle(_requests: object, context: Context) -> None:
-            await serve(context, method)
+    def _handler(serve: Serve, method: Method) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        async def handle(requests: AsyncIterable[bytes], context: Context) -> None:
+            await serve(aiter(requests), context, method)
 
-        return cast("grpc.RpcMethodHandler", grpc.stream_stream_rpc_method_handler(handle))
+        return grpc.stream_stream_rpc_method_handler(handle)
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        """The handler of a method, if it is one of discovery."""
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
+        """Return the handler of a method, if it is one of discovery."""
         return self._handlers.get(handler_call_details.method)

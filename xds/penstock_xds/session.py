@@ -1,17 +1,19 @@
 """One client's stream: the I/O round a StreamCore.
 
-Two tasks a stream. The reader feeds requests to the core; the writer (the gRPC handler itself) takes what the core has to
-say and writes it. Between publishers and the writer there is one mailbox that holds the latest snapshot: bursts coalesce in
-it, nobody queues, nobody waits for the client. A write the client does not take in time ends the stream; it costs no other
-stream anything. All runs on one event loop, and the core is touched between awaits only, so there are no locks.
+Two tasks a stream. The reader feeds requests to the core; the writer (the gRPC handler itself) takes what the core has
+to say and writes it. Between publishers and the writer there is one mailbox that holds the latest snapshot: bursts
+coalesce in it, nobody queues, nobody waits for the client. A write the client does not take in time ends the stream; it
+costs no other stream anything. All runs on one event loop, and the core is touched between awaits only, so there are
+no locks.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import grpc
+from grpc import aio
 
 from penstock_xds.core.messages import Acked, Event, Nacked
 from penstock_xds.core.snapshot import Snapshot
@@ -24,7 +26,7 @@ from penstock_xds.wire import ResponseEncoder, decode
 
 logger = logging.getLogger(__name__)
 
-Context = grpc.aio.ServicerContext[bytes, bytes]
+Context = aio.ServicerContext[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Session:
         self._wake.set()
 
     def view(self) -> StreamView:
-        """The stream as it is now."""
+        """Return the stream as it is now."""
         client = self.client
         return StreamView(
             stream_id=client.stream_id,
@@ -98,9 +100,9 @@ class Session:
             types={t.type_url: t for t in self._core.views()},
         )
 
-    async def run(self, first_request: bytes) -> Ending:
+    async def run(self, first_request: bytes, requests: AsyncIterator[bytes]) -> Ending:
         """Serve until the client or the server ends the stream; returns why. Cancelled when the connection breaks."""
-        reader = asyncio.create_task(self._read(first_request), name=f"xds-read-{self.client.stream_id}")
+        reader = asyncio.create_task(self._read(first_request, requests), name=f"xds-read-{self.client.stream_id}")
         reader.add_done_callback(lambda _: self._wake.set())
         try:
             return await self._write(reader)
@@ -108,20 +110,22 @@ class Session:
             reader.cancel()
             await asyncio.wait([reader])
 
-    async def _read(self, data: bytes) -> None:
-        method = self.client.method
+    async def _read(self, first_request: bytes, requests: AsyncIterator[bytes]) -> None:
         try:
-            while True:
-                request = decode(method.variant, data, implied_type=method.type_url)
-                for event in self._core.receive(request, self._clock()):
-                    self._report(event)
-                self._wake.set()
-                received = await self._context.read()
-                if received is grpc.aio.EOF:
-                    return self.end(Ending("the client closed the stream"))
-                data = received
+            self._receive(first_request)
+            async for request in requests:
+                self._receive(request)
         except MalformedRequestError as error:
-            return self.end(Ending(str(error), grpc.StatusCode.INVALID_ARGUMENT))
+            self.end(Ending(str(error), grpc.StatusCode.INVALID_ARGUMENT))
+        else:
+            self.end(Ending("the client closed the stream"))
+
+    def _receive(self, data: bytes) -> None:
+        method = self.client.method
+        request = decode(method.variant, data, implied_type=method.type_url)
+        for event in self._core.receive(request, self._clock()):
+            self._report(event)
+        self._wake.set()
 
     async def _write(self, reader: asyncio.Task[None]) -> Ending:
         while self._ending is None:

@@ -28,16 +28,16 @@ class Listener(Protocol):
     """Callbacks of a server, called on its event loop. They must be quick and must not raise."""
 
     def on_connect(self, view: StreamView) -> None:
-        """A client was admitted to its group."""
+        """Note that a client was admitted to its group."""
 
     def on_disconnect(self, view: StreamView, reason: str) -> None:
-        """The stream ended, for whatever reason."""
+        """Note that the stream ended, for whatever reason."""
 
     def on_push(self, view: StreamView, type_url: str, bytes_count: int) -> None:
-        """A response was written."""
+        """Note that a response was written."""
 
     def on_ack(self, view: StreamView, type_url: str, version: str, seconds: float) -> None:
-        """The client accepted a response, `seconds` after its content was published."""
+        """Note that the client accepted a response, `seconds` after its content was published."""
 
     def on_nack(self, view: StreamView, type_url: str, names: tuple[str, ...], version: str, message: str) -> None:
-        """The client refused the named resources and keeps what it had."""
+        """Note that the client refused the named resources and keeps what it had."""

@@ -1,7 +1,7 @@
 """From bytes to requests, from responses to bytes.
 
-A response's bytes are built once and shared by all streams that are sent the same content; only the nonce differs, and it is
-appended: protobuf parsers merge concatenated messages, so `body + nonce field` is the whole message.
+A response's bytes are built once and shared by all streams that are sent the same content; only the nonce differs, and
+it is appended: protobuf parsers merge concatenated messages, so `body + nonce field` is the whole message.
 """
 
 from functools import lru_cache
@@ -83,7 +83,7 @@ class ResponseEncoder:
         self._body = lru_cache(maxsize=_SHARED_BODIES)(self._build)
 
     def encode(self, variant: Variant, response: Response) -> bytes:
-        """The response as bytes."""
+        """Return the response as bytes."""
         body = self._body(variant, response.type_url, response.version, response.resources, response.removed)
         nonce = (DeltaDiscoveryResponse if variant is Variant.DELTA else DiscoveryResponse)(nonce=response.nonce)
         suffix: bytes = nonce.SerializeToString()

@@ -18,13 +18,13 @@ from penstock_policies.policyset import PolicySet, RowKey
 from penstock_policies.serial import row_name
 
 _ITERATIONS = 10
-_RISE = 1.5
+_RISE = 2.0
 """Time constant in seconds of a growing total: a peak must spill before queues build."""
-_FALL = 5.0
+_FALL = 8.0
 """Time constant in seconds of a shrinking total: traffic that pauses for a moment comes back."""
 _SHARES = 10.0
 """Time constant in seconds of the proportions between rows."""
-_SERVICE = 10.0
+_SERVICE = 15.0
 """Time constant in seconds of service times: several reports, yet less than it takes for prompts to change."""
 _COUNT = 200.0
 """Requests a time constant must span where traffic is thin, lest weights chase the noise of arrivals: Poisson counts
@@ -67,8 +67,10 @@ def estimate(policy: PolicySet, facts: Facts, previous: Decision | None, now: fl
     elapsed = max(0.0, now - previous.at) if previous is not None else math.inf
     notes: list[Note] = []
     smoothed: dict[str, float] = {}
-    for region in policy.regions():
-        keys = [key for key in policy.rows() if key.region == region]
+    by_region: dict[str, list[RowKey]] = {}
+    for key in policy.rows():
+        by_region.setdefault(key.region, []).append(key)
+    for region, keys in by_region.items():
         total = _total(facts.load.get(region))
         if total is None:
             smoothed.update({row_name(key): memory.demand.get(row_name(key), 0.0) for key in keys})
@@ -77,7 +79,7 @@ def estimate(policy: PolicySet, facts: Facts, previous: Decision | None, now: fl
             continue
         rows = previous.rows if previous is not None else {}
         smoothed.update(_region(facts, region, keys, rows, memory.demand, total=total, elapsed=elapsed))
-    rates = {key: smoothed[row_name(key)] for key in policy.rows()}
+    rates = {key: smoothed[row_name(key)] for keys in by_region.values() for key in keys}
     flow = _flow(policy, facts, memory.flow, elapsed, now)
     return Demand(
         rates={key: rate if rate >= _IDLE else 0.0 for key, rate in rates.items()},

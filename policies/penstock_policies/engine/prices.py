@@ -98,7 +98,7 @@ def _judge(
         return last, None, why
     accepted = (price, min(seen.at, now))
     if last is None or not _jumps(last[0], price):
-        return (accepted if last is None or accepted[1] >= last[1] else last), None, ""
+        return (accepted if last is None or accepted[1] > last[1] else last), None, ""
     if doubted is None or _jumps(doubted[0], price):
         doubted = (price, now)
     if now - doubted[1] >= patience:

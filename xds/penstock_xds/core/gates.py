@@ -51,7 +51,7 @@ class Gates:
         return all(now >= o.sent_at + patience for o in state.outstanding)
 
     def unconfirmed(self, state: TypeState, target: Snapshot, now: float) -> Unconfirmed:
-        """What is new to the client, of the types that resources of this type may name."""
+        """Find what is new to the client, of the types that resources of this type may name."""
         waiting: set[str] = set()
         refused: set[str] = set()
         for type_url in state.rule.needs:
@@ -66,7 +66,7 @@ class Gates:
         return Unconfirmed(frozenset(waiting), frozenset(refused))
 
     def users(self, state: TypeState, target: Snapshot, now: float) -> list[Held]:
-        """What the client may hold that is itself about to change, of the types that may name one of this type."""
+        """Find what the client may hold that is itself about to change, of the types that may name one of this type."""
         users: list[Held] = []
         for type_url in state.rule.used_by:
             user = self._types.get(type_url)

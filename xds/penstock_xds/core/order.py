@@ -5,8 +5,8 @@ below says so in two columns:
 
 * **needs**: a resource of this type is held back while it names something *new* of these types that the client has
   not confirmed yet. (Something merely changed does not hold it back: the client goes on using the old one.)
-* **used_by**: a resource of this type that left the snapshot is kept while the client holds a resource of these types that
-  names it and is itself about to be replaced.
+* **used_by**: a resource of this type that left the snapshot is kept while the client holds a resource of these
+  types that names it and is itself about to be replaced.
 
 Together they are the three phases: the union of old and new clusters and endpoints; then listeners and routes; then
 what nothing uses any more. A change that touches routes alone meets no gate and goes out at once.
@@ -50,8 +50,8 @@ class TypeRule:
     """Seconds after which a newer response may follow one not acknowledged; None: only after the phase timeout."""
 
 
-# Envoy withholds the acknowledgement of CDS while any cluster in it warms, which can take as long as its health checks do.
-# It reads newer responses all the while, so an urgent change must not wait for the slowest new cluster.
+# Envoy withholds the acknowledgement of CDS while any cluster in it warms, which can take as long as its health checks
+# do. It reads newer responses all the while, so an urgent change must not wait for the slowest new cluster.
 _CLUSTER_OVERTAKE_SECONDS: Final = 0.25
 
 _POINTERS = (LISTENER, ROUTE, SCOPED_ROUTE, VIRTUAL_HOST, EXTENSION_CONFIG)
@@ -80,7 +80,7 @@ _OPAQUE: Final = TypeRule(rank=9)
 
 
 def rule_for(type_url: str) -> TypeRule:
-    """The rule of the type; any type not in the table is served by name, ungated, after all others."""
+    """Return the rule of the type; any type not in the table is served by name, ungated, after all others."""
     return RULES.get(type_url, _OPAQUE)
 
 

@@ -1,7 +1,8 @@
 """Which resource names which: the only place that looks into a body.
 
-A protobuf message holds its strings verbatim, at any depth, so a body that does not contain the bytes of a name cannot refer to
-it. The converse may fail (one name inside another), which is safe here: such a resource is merely held a little longer.
+A protobuf message holds its strings verbatim, at any depth, so a body that does not contain the bytes of a name cannot
+refer to it. The converse may fail (one name inside another), which is safe here: such a resource is merely held a
+little longer.
 """
 
 from collections.abc import Iterable
@@ -41,7 +42,7 @@ def mentions(held: Held, names: Iterable[str]) -> bool:
 # Sized for a few snapshots of a large fleet; an entry is one short string.
 @lru_cache(maxsize=65_536)
 def endpoints_of(cluster: Resource) -> tuple[str, ...]:
-    """The names under which a cluster may fetch its endpoints: its own, or the service name in its EDS settings."""
+    """Return the names a cluster may fetch its endpoints by: its own, or the service name in its EDS settings."""
     try:
         service_name = Cluster.FromString(cluster.body).eds_cluster_config.service_name
     except DecodeError:

@@ -1,8 +1,8 @@
 """Resources and snapshots: immutable values, named by their content.
 
-A version is a hash of content, never a counter. So two replicas, or one server before and after a restart, give the same
-content the same version, and a reconnecting client is not sent what it already holds. The library never looks into
-a body but where `penstock_xds.core.references` says so.
+A version is a hash of content, never a counter. So two replicas, or one server before and after a restart, give the
+same content the same version, and a reconnecting client is not sent what it already holds. The library never looks
+into a body but where `penstock_xds.core.references` says so.
 """
 
 import base64
@@ -19,7 +19,7 @@ _DIGEST_BYTES = 8
 
 
 def content_hash(*parts: bytes) -> str:
-    """Name the content by 11 URL-safe characters; parts are length-prefixed, so ("ab", "c") differs from ("a", "bc")."""
+    """Name the content by 11 URL-safe characters. Parts do not run together: ("ab", "c") differs from ("a", "bc")."""
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for part in parts:
         digest.update(len(part).to_bytes(8, "big"))
@@ -45,7 +45,7 @@ class Resource:
 
 
 def set_version(resources: Iterable[Resource]) -> str:
-    """The version of a set of resources: a hash of their names and versions, in name order."""
+    """Return the version of a set of resources: a hash of their names and versions, in name order."""
     parts: list[bytes] = []
     for resource in sorted(resources, key=lambda r: r.name):
         parts += (resource.name.encode(), resource.version.encode())
@@ -57,10 +57,10 @@ _NOTHING_VERSION = set_version(())
 
 
 class Snapshot:
-    """Everything one group of clients is served: immutable, by type, in name order. Equal content makes equal snapshots.
+    """Everything one group of clients is served: immutable, by type, in name order.
 
-    Safe to share between any number of streams and groups. What it computes lazily is cached inside it, so use
-    one snapshot from one thread.
+    Equal content makes equal snapshots. Safe to share between any number of streams and groups. What it computes
+    lazily is cached inside it, so use one snapshot from one thread.
     """
 
     __slots__ = ("_by_type", "_changes", "_versions")
@@ -92,15 +92,15 @@ class Snapshot:
         )
 
     def types(self) -> tuple[str, ...]:
-        """The type URLs that have at least one resource."""
+        """Return the type URLs that have at least one resource."""
         return tuple(self._by_type)
 
     def resources(self, type_url: str) -> Mapping[str, Resource]:
-        """The resources of one type by name, in name order; empty for a type it does not hold."""
+        """Return the resources of one type by name, in name order; empty for a type it does not hold."""
         return self._by_type.get(type_url, _NOTHING)
 
     def version(self, type_url: str) -> str:
-        """The content version of all resources of the type; that of nothing is a version, too."""
+        """Return the content version of all resources of the type; that of nothing is a version, too."""
         version = self._versions.get(type_url)
         if version is None:
             of_type = self._by_type.get(type_url)

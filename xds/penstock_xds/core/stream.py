@@ -6,11 +6,12 @@
     next_deadline()        when to poll again although nothing happened, or None
 
 It is level-triggered: it compares what the client should have with what it has, so bursts of snapshots coalesce and
-nothing is queued. At most one response of a type is under way (see `TypeRule.overtake_after` for the exception), which keeps a slow
-client's load bounded and makes subscription changes that ride on stale requests harmless.
+nothing is queued. At most one response of a type is under way (see `TypeRule.overtake_after` for the exception), which
+keeps a slow client's load bounded and makes subscription changes that ride on stale requests harmless.
 
-What may be sent or removed when is decided by `Gates` from the table in `penstock_xds.core.order`. Every wait for the client is
-bounded by `phase_timeout`, except one: while the client refuses a cluster, what it routes to the old ones stays.
+What may be sent or removed when is decided by `Gates` from the table in `penstock_xds.core.order`. Every wait for the
+client is bounded by `phase_timeout`, except one: while the client refuses a cluster, what it routes to the old ones
+stays.
 """
 
 from collections.abc import Iterable
@@ -36,7 +37,7 @@ class _Plan:
 
 
 class StreamCore:
-    """The state machine of one stream. Not safe for concurrent use; it never blocks and never raises for what a client sends."""
+    """The state machine of one stream. Not safe for concurrent use; never blocks, nor raises for what a client says."""
 
     def __init__(
         self,
@@ -120,15 +121,15 @@ class StreamCore:
     # Out
 
     def poll(self, now: float) -> list[Response]:
-        """The responses to write now, in this order. They count as sent."""
+        """Return the responses to write now, in this order. They count as sent."""
         responses: list[Response] = []
         # What a later type turns out to hold already may free an earlier one, so look again until nothing moves.
         while self._target is not None:
             before = self._progress()
             for state in list(self._order):
-                response = self._respond(state, self._target, now)
-                if response is not None:
-                    responses.append(response)
+                # Asked for each in turn: an earlier type may have given a later one something to send.
+                if state.requested and state.waiting:
+                    responses += self._respond(state, self._target, now)
             if self._progress() == before:
                 break
         waits = any(state.requested and state.waiting for state in self._order)
@@ -140,25 +141,23 @@ class StreamCore:
         return self._deadline
 
     def views(self) -> tuple[TypeView, ...]:
-        """The state of each type the client asked for, in the order of service."""
+        """Return the state of each type the client asked for, in the order of service."""
         return tuple(state.view() for state in self._order if state.requested)
 
     def _progress(self) -> tuple[int, int]:
         open_ends = sum(len(s.candidates) + len(s.forced) + s.unanswered for s in self._order)
         return open_ends, self._nonces
 
-    def _respond(self, state: TypeState, target: Snapshot, now: float) -> Response | None:
-        if not (state.requested and state.waiting) or not self._gates.may_push(state, now):
-            return None
-        if self._already_held(state, target):
-            return None
+    def _respond(self, state: TypeState, target: Snapshot, now: float) -> list[Response]:
+        if not self._gates.may_push(state, now) or self._already_held(state, target):
+            return []
         asked = bool(state.forced)
         plan = self._plan(state, target, now)
         # A first answer waits until it is whole: clients take it for all there is.
         if state.unanswered and not state.sent and plan.held_back:
             state.candidates.update(r.name for r in plan.upserts)
             state.forced.update(plan.removals)
-            return None
+            return []
         if self._variant is Variant.SOTW and state.rule.full_state:
             response, gone = self._full_state(state, target, plan, asked=asked)
         else:
@@ -167,14 +166,14 @@ class StreamCore:
             state.unanswered = False
             if not state.waiting:
                 state.wanted_at = None
-            return None
+            return []
         wanted_at = now if state.wanted_at is None else state.wanted_at
         state.wanted_at = wanted_at if state.waiting else None
         state.note_sent(Outstanding(response, gone, sent_at=now, wanted_at=wanted_at))
         self._record(state, response, gone)
         if state.type_url == CLUSTER:
             self._send_endpoints_again(plan.upserts, target, now)
-        return response
+        return [response]
 
     def _already_held(self, state: TypeState, target: Snapshot) -> bool:
         """Whether a reconnecting State of the World client holds exactly this; if so, note it.
@@ -208,7 +207,8 @@ class StreamCore:
                 continue
             chosen = self._choose(state, wanted) if state.subscription.matches(name) else None
             if chosen is not None:
-                unconfirmed = unconfirmed or self._gates.unconfirmed(state, target, now)
+                if unconfirmed is None:
+                    unconfirmed = self._gates.unconfirmed(state, target, now)
                 if unconfirmed.holds_back(chosen, has_older=name in state.sent):
                     plan.held_back.add(name)
                     continue
@@ -232,7 +232,7 @@ class StreamCore:
 
     @staticmethod
     def _choose(state: TypeState, wanted: Resource) -> Resource | None:
-        """What to send under a name that may need sending; None if the client is best left with what it has."""
+        """Find what to send under a name that may need it; None if the client is best left with what it has."""
         forced = wanted.name in state.forced
         if state.refused.get(wanted.name) == wanted.version:
             last_good = state.good.get(wanted.name)
@@ -301,7 +301,7 @@ class StreamCore:
         state.good.pop(name, None)
 
     def _send_endpoints_again(self, clusters: Iterable[Resource], target: Snapshot, now: float) -> None:
-        """A cluster that was added or changed warms until it is sent its endpoints, changed or not.
+        """Have the endpoints of added or changed clusters sent, changed or not: until then such a cluster warms.
 
         Protocol specification, "Resource warming"; Envoy 1.40 does not ask for them again on Delta.
         """

@@ -1,6 +1,6 @@
 """What one client subscribes to, of one type, on one stream: the wildcard and naming rules alone.
 
-Source: the xDS protocol specification, "How the client specifies what resources to return" and "Wildcard subscriptions".
+Source: the xDS protocol specification, "How the client specifies what resources to return".
 The rules that are easily missed:
 
 * `*` is everything. A *legacy wildcard* is a request without names, and exists for LDS and CDS only.

@@ -227,7 +227,7 @@ class TypeState:
     # For people to look at
 
     def view(self) -> TypeView:
-        """The state for people to look at."""
+        """Return the state for people to look at."""
         return TypeView(
             type_url=self.type_url,
             status=self._status(),

@@ -1,0 +1,33 @@
+"""``penstock bootstrap``: the file an edge Envoy is started with."""
+
+import json
+from typing import Annotated
+
+import typer
+import yaml
+
+from penstock.admin.app import AddressError, parse_address
+from penstock.cli.errors import CommandError
+from penstock.cli.rendering import Rendering
+from penstock.cli.terminal import write
+from penstock_envoy.bootstrap import Variant, render
+
+
+def bootstrap(
+    node_id: Annotated[str, typer.Option(help="Names this Envoy, unique among all.", show_default=False)],
+    group: Annotated[str, typer.Option(help="The node group it belongs to: match.cluster of the NodeGroup.")],
+    xds: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the control plane serves xDS.")],
+    region: Annotated[str, typer.Option(help="Its region, for its locality.")] = "",
+    admin_port: Annotated[int, typer.Option(min=0, max=65535, help="Envoy's own admin port, on loopback.")] = 9901,
+    variant: Annotated[Variant, typer.Option(help="The variant of the xDS protocol.")] = "delta",
+    output: Annotated[Rendering, typer.Option("--output", "-o", help="The form of the output.")] = Rendering.YAML,
+) -> None:
+    """Print a complete Envoy bootstrap file."""
+    try:
+        host, port = parse_address(xds)
+    except AddressError as error:
+        raise CommandError(f"--xds: {error}") from error
+    if port == 0:
+        raise CommandError("--xds: port 0 is no port to connect to")
+    text = render(node_id, group, host, port, region=region, admin_port=admin_port, variant=variant)
+    write(text if output is Rendering.YAML else json.dumps(yaml.safe_load(text), indent=2))

@@ -1,0 +1,119 @@
+"""``penstock drain``, ``undrain`` and ``drains``: an operator's word on a cluster."""
+
+import getpass
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from penstock.cli.client import ServerError, call
+from penstock.cli.figures import percent, seconds
+from penstock.cli.options import DEFAULT_SERVER, OutputForm, Server
+from penstock.cli.terminal import Output, say, show_table, write_json
+
+Owner = Annotated[
+    str | None, typer.Option(help="Who answers for it; by default the user who runs this.", show_default=False)
+]
+
+
+def _owner(given: str | None) -> str:
+    """Return the owner given, or the user of this process (a container's user may have no name)."""
+    if given is not None:
+        return given
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _show_impact(impact: dict[str, Any]) -> None:
+    say(impact["sentence"])
+    after: dict[str, dict[str, Any]] = {
+        remaining["cluster"]: remaining for row in impact.get("rows", ()) for remaining in row["remaining"]
+    }
+    if after:
+        rows = [
+            [name, f"{each['loadBefore']:.0f}", f"{each['loadAfter']:.0f}", f"{each['capacity']:.0f}"]
+            + [percent(each["utilisation"])]
+            for name, each in sorted(after.items())
+        ]
+        show_table(["REMAINING", "IN FLIGHT NOW#", "AFTER#", "CAPACITY#", "UTILISATION#"], rows)
+
+
+def drain(
+    cluster: Annotated[str, typer.Argument(help="The cluster to take out of service.")],
+    duration: Annotated[str, typer.Option("--for", metavar="DURATION", help="When it ends by itself, such as 2h.")],
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit log.")],
+    owner: Owner = None,
+    ramp: Annotated[str, typer.Option(metavar="DURATION", help="Let the share sink over this time.")] = "0s",
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Even if what remains cannot carry the load.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only work out what would happen.")] = False,
+    server: Server = DEFAULT_SERVER,
+    output: OutputForm = Output.TABLE,
+) -> None:
+    """Take a cluster out of service for a time. Exits with 1 when refused because the rest could not carry the load."""
+    body = {
+        "cluster": cluster,
+        "for": duration,
+        "reason": reason,
+        "owner": _owner(owner),
+        "ramp": ramp,
+        "force": force,
+        "dryRun": dry_run,
+    }
+    try:
+        answer = call(server, "POST", "/api/v1/drains", body=body)
+    except ServerError as error:
+        if output is Output.JSON:
+            write_json(error.problem)
+        elif "impact" in error.problem:
+            _show_impact(error.problem["impact"])
+        raise
+    if output is Output.JSON:
+        write_json(answer)
+    else:
+        _show_impact(answer["impact"])
+        _tell(answer, cluster)
+    if not answer["applied"] and not answer["impact"]["feasible"]:
+        raise typer.Exit(1)
+
+
+def _tell(answer: dict[str, Any], cluster: str) -> None:
+    if not answer["applied"]:
+        say("Dry run: nothing was changed.")
+        return
+    wanted, replaced = answer["drain"], answer["replaced"]
+    if replaced is not None:
+        say(f"Replaces the drain by {replaced['owner']}: {replaced['reason']}")
+    say(f"{cluster} is drained until {wanted['until']}. `penstock undrain {cluster}` ends it earlier.")
+
+
+def undrain(
+    cluster: Annotated[str, typer.Argument(help="The cluster to put back into service.")],
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit log.")] = "undrained",
+    owner: Owner = None,
+    server: Server = DEFAULT_SERVER,
+    output: OutputForm = Output.TABLE,
+) -> None:
+    """End a drain before its time. The share comes back step by step."""
+    query = {"reason": reason, "owner": _owner(owner)}
+    answer = call(server, "DELETE", f"/api/v1/drains/{quote(cluster, safe='')}", query=query)
+    if output is Output.JSON:
+        write_json(answer)
+    else:
+        ended = answer["ended"]
+        say(f"{cluster} is back. Its drain by {ended['owner']} ({ended['reason']}) has ended.")
+
+
+def drains(server: Server = DEFAULT_SERVER, output: OutputForm = Output.TABLE) -> None:
+    """List the drains in force."""
+    answer = call(server, "GET", "/api/v1/drains")
+    if output is Output.JSON:
+        write_json(answer)
+        return
+    rows = [
+        [each["cluster"], each["owner"], seconds(each["endsInSeconds"]), percent(each["shareLeft"]), each["reason"]]
+        for each in answer["items"]
+    ]
+    show_table(["CLUSTER", "OWNER", "ENDS IN#", "SHARE LEFT#", "REASON"], rows, empty="no cluster is drained")

@@ -1,0 +1,63 @@
+"""The ``penstock`` command.
+
+Exit codes: 0 fine, 1 findings (a policy with errors, a control plane that needs attention, a refused drain), 2 wrong
+usage or a server that cannot be reached.
+"""
+
+import sys
+from importlib.metadata import version as installed_version
+
+import typer
+
+from penstock.cli import bootstrap, drains, observe, policies, serve
+from penstock.cli.errors import CommandError
+from penstock.cli.options import OutputForm
+from penstock.cli.terminal import Output, complain, say, write_json
+
+app = typer.Typer(
+    name="penstock",
+    help="An Envoy control plane for hybrid LLM serving.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for command, panel in (
+    (serve.serve, "Run"),
+    (policies.validate, "Policies"),
+    (policies.render, "Policies"),
+    (policies.schema, "Policies"),
+    (bootstrap.bootstrap, "Run"),
+    (observe.status, "Observe"),
+    (observe.weights, "Observe"),
+    (observe.nodes, "Observe"),
+    (observe.explain, "Observe"),
+    (drains.drain, "Operate"),
+    (drains.undrain, "Operate"),
+    (drains.drains, "Operate"),
+):
+    app.command(rich_help_panel=panel)(command)
+
+
+@app.command(rich_help_panel="Observe")
+def version(output: OutputForm = Output.TABLE) -> None:
+    """Print the version of this program."""
+    if output is Output.JSON:
+        write_json({"name": "penstock", "version": installed_version("penstock")})
+    else:
+        say(f"penstock {installed_version('penstock')}")
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        app()
+    except CommandError as error:
+        complain(f"penstock: {error}", "red")
+        if error.hint:
+            complain(error.hint)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output left (`| head`): nothing is wrong. Keep Python from complaining at exit.
+        sys.stderr.close()
+        sys.exit(0)

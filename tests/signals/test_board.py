@@ -1,0 +1,72 @@
+"""What the board keeps and forgets."""
+
+from typing import Any
+
+import pytest
+
+from penstock.signals.board import LOAD_MEMORY, ObservationBoard
+from penstock_policies.observations import EndpointProbe, Load, Price
+from tests.signals.signal_policies import cluster, feed, policy_set
+
+PROBE = EndpointProbe(at=1.0, consecutive_ok=1, consecutive_failed=0)
+LOAD = Load(at=1.0, in_flight=3, request_rate=2.0, error_rate=0.0)
+PRICE = Price(at=1.0, usd_per_million_tokens=0.9)
+
+ONPREM = cluster("onprem", ("10.0.0.1", 8000), ("10.0.0.2", 8000))
+CLOUD = cluster("cloud", ("10.1.0.1", 443))
+PRICES = feed("prices", type="file", path="prices.json")
+
+
+@pytest.fixture
+def board() -> ObservationBoard:
+    made = ObservationBoard()
+    made.apply(policy_set([ONPREM, CLOUD], [PRICES]))
+    made.set_probe("onprem", "10.0.0.1:8000", PROBE)
+    made.set_probe("cloud", "10.1.0.1:443", PROBE)
+    made.set_load({"eu": {"onprem": LOAD, "cloud": LOAD}})
+    made.set_prices("prices", {"eu/llama": PRICE})
+    return made
+
+
+def test_facts_of_what_the_policy_names_are_kept(board: ObservationBoard) -> None:
+    seen = board.snapshot(now=1.0)
+    assert seen.probes == {"onprem": {"10.0.0.1:8000": PROBE}, "cloud": {"10.1.0.1:443": PROBE}}
+    assert seen.load == {"eu": {"onprem": LOAD, "cloud": LOAD}}
+    assert seen.prices == {"prices": {"eu/llama": PRICE}}
+
+
+def test_facts_of_what_the_policy_does_not_name_are_dropped(board: ObservationBoard) -> None:
+    before = board.snapshot(now=1.0)
+    board.set_probe("onprem", "10.9.9.9:1", PROBE)
+    board.set_probe("nosuch", "10.0.0.1:8000", PROBE)
+    board.set_load({"eu": {"onprem": LOAD, "cloud": LOAD, "xds": LOAD}, "us": {"xds": LOAD}})
+    board.set_prices("nosuch", {"a": PRICE})
+    assert board.snapshot(now=1.0) == before
+
+
+def test_a_new_policy_set_takes_away_what_it_no_longer_names(board: ObservationBoard) -> None:
+    board.apply(policy_set([cluster("onprem", ("10.0.0.2", 8000))]))
+    seen = board.snapshot(now=1.0)
+    assert (seen.probes, seen.load, seen.prices) == ({}, {"eu": {"onprem": LOAD}}, {})
+
+
+def test_a_snapshot_does_not_change_when_the_board_does(board: ObservationBoard) -> None:
+    seen = board.snapshot(now=1.0)
+    board.set_probe("onprem", "10.0.0.2:8000", PROBE)
+    board.set_load({})
+    board.set_prices("prices", {})
+    assert len(seen.probes["onprem"]) == 1
+    assert seen.load == {"eu": {"onprem": LOAD, "cloud": LOAD}}
+    assert seen.prices == {"prices": {"eu/llama": PRICE}}
+
+
+def test_a_snapshot_cannot_be_written_to(board: ObservationBoard) -> None:
+    seen: Any = board.snapshot(now=1.0)
+    for facts in (seen.probes, seen.probes["onprem"], seen.load, seen.load["eu"], seen.prices, seen.prices["prices"]):
+        with pytest.raises(TypeError):
+            facts["new"] = None
+
+
+def test_load_that_no_edge_renews_is_forgotten_in_the_end(board: ObservationBoard) -> None:
+    assert board.snapshot(now=1.0 + LOAD_MEMORY).load
+    assert board.snapshot(now=1.1 + LOAD_MEMORY).load == {}
