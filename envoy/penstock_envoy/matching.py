@@ -35,7 +35,7 @@ def class_matchers(floor: DataClass, data_class: DataClass) -> list[route.Header
     if data_class is floor:
         looser = [word.value for word in DataClass if word.strictness <= floor.strictness]
         return [_class_header(f"({'|'.join(looser)})?", absent_too=True)]
-    return [_class_header(data_class.value)]
+    return [route.HeaderMatcher(name=CLASS_HEADER, string_match=matcher.StringMatcher(exact=data_class.value))]
 
 
 def path_match(path: str, headers: list[route.HeaderMatcher]) -> route.RouteMatch:

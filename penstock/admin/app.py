@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from aiohttp import web
 
+from penstock.admin.address import AddressError, parse_address
 from penstock.admin.dashboard import assets
 from penstock.admin.decision_summary import DecisionSummaries
 from penstock.admin.keys import CONTROL, METRICS, SUMMARIES
@@ -20,33 +21,14 @@ from penstock.admin.resources import audit, clusters, decisions, drains, explain
 from penstock.admin.resources import metrics as metrics_resource
 from penstock.admin.security import add_security_headers, guard, is_loopback
 
+__all__ = ["AddressError", "AdminServer", "build_app"]
+
 logger = logging.getLogger(__name__)
 
 RESOURCES = (health, status, clusters, weights, nodes, decisions, explain, drains, audit, metrics_resource, assets)
 
 # Seconds that requests under way are given at shutdown. They are short; a slow reader must not hold up a restart.
 SHUTDOWN_SECONDS = 2.0
-
-
-class AddressError(ValueError):
-    """An address that is not ``HOST:PORT``."""
-
-
-def parse_address(address: str) -> tuple[str, int]:
-    """Return the host and port of ``HOST:PORT`` or ``[IPV6]:PORT``.
-
-    Raises:
-        AddressError: it is not such an address.
-
-    """
-    host, colon, port = address.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise AddressError(f"{address!r}: write an IPv6 address as [{host}]:{port}")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise AddressError(f"{address!r} is not HOST:PORT")
-    return host, int(port)
 
 
 def build_app(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from penstock.admin.ports import ControlPlane, SyncStatus
+from penstock.admin.wire import short_type
 from penstock_policies.decision import HealthState
 from penstock_policies.policyset import PolicySet
 
@@ -34,19 +35,30 @@ def feed_ages(control: ControlPlane, policy: PolicySet) -> dict[str, float | Non
     return ages
 
 
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def _policy(control: ControlPlane) -> Iterator[Finding]:
     readiness = control.ready()
     if not readiness.ready:
         reason = readiness.details.get("reason") or "no complete snapshot yet"
         yield Finding("error", "not-ready", f"Not ready: {reason}")
+    withheld = readiness.details.get("decisionWithheld")
+    if withheld:
+        yield Finding("error", "withheld", f"The latest decision is withheld, the last good one serves: {withheld}")
     errors = [problem for problem in control.policy_problems if problem.severity == "error"]
     if control.policy_rejected_at is not None:
         kept = "the last good policy stays in force" if control.policy_set else "no policy is in force"
         first = f" First: {errors[0]}" if errors else ""
-        yield Finding("error", "policy-rejected", f"The policy files have {len(errors)} error(s); {kept}.{first}")
+        yield Finding(
+            "error", "policy-rejected", f"The policy files have {_counted(len(errors), 'error')}; {kept}.{first}"
+        )
     warnings = [problem for problem in control.policy_problems if problem.severity == "warning"]
     if warnings:
-        yield Finding("warning", "policy-warnings", f"The policy has {len(warnings)} warning(s). First: {warnings[0]}")
+        yield Finding(
+            "warning", "policy-warnings", f"The policy has {_counted(len(warnings), 'warning')}. First: {warnings[0]}"
+        )
 
 
 def _engine(control: ControlPlane) -> Iterator[Finding]:
@@ -89,7 +101,7 @@ def _feeds(control: ControlPlane) -> Iterator[Finding]:
 
 def _envoys(control: ControlPlane) -> Iterator[Finding]:
     refusing = [
-        (envoy.node, state.type_url.rpartition(".")[2], state.error)
+        (envoy.node, short_type(state.type_url), state.error)
         for envoy in control.streams()
         for state in envoy.types
         if state.status is SyncStatus.NACKED
@@ -97,7 +109,11 @@ def _envoys(control: ControlPlane) -> Iterator[Finding]:
     if refusing:
         node, kind, error = refusing[0]
         nodes = len({name for name, _, _ in refusing})
-        yield Finding("error", "nack", f"{nodes} Envoy(s) refuse configuration. {node} refused a {kind}: {error}")
+        yield Finding(
+            "error",
+            "nack",
+            f"{_counted(nodes, 'Envoy refuses', 'Envoys refuse')} configuration. {node}, {kind}: {error}",
+        )
 
 
 def _drains(control: ControlPlane) -> Iterator[Finding]:

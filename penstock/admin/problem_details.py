@@ -84,7 +84,7 @@ def from_control_plane(error: ControlPlaneError) -> ApiError:
         case NotDrainedError():
             return ApiError(HTTPStatus.NOT_FOUND, str(error), kind="not-drained")
         case DrainRefusedError():
-            detail = f"{error} Use force to drain all the same."
+            detail = f"{str(error).rstrip('.')}. Use force to drain all the same."
             return ApiError(HTTPStatus.CONFLICT, detail, kind="drain-refused", members={"impact": error.impact})
         case NoPolicyError():
             return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), kind="no-policy")

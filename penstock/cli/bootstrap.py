@@ -6,14 +6,13 @@ from typing import Annotated
 import typer
 import yaml
 
-from penstock.admin.app import AddressError, parse_address
+from penstock.admin.address import AddressError, parse_address
 from penstock.cli.errors import CommandError
-from penstock.cli.rendering import Rendering
-from penstock.cli.terminal import write
+from penstock.cli.terminal import Rendering, write
 from penstock_envoy.bootstrap import Variant, render
 
 
-def bootstrap(
+def bootstrap(  # noqa: PLR0917 - typer reads the parameters as options by name
     node_id: Annotated[str, typer.Option(help="Names this Envoy, unique among all.", show_default=False)],
     group: Annotated[str, typer.Option(help="The node group it belongs to: match.cluster of the NodeGroup.")],
     xds: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where the control plane serves xDS.")],

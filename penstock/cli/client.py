@@ -14,6 +14,9 @@ from penstock.cli.terminal import clean, waiting
 # Longer than the slowest honest answer, a drain that waits for its record on a busy disk.
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=5)
 
+REFUSALS: Final = frozenset({"urn:penstock:problem:drain-refused", "urn:penstock:problem:not-drained"})
+"""Answers to a well-put wish that the state of the fleet forbids: findings, not wrong usage."""
+
 Answer = dict[str, Any]
 
 
@@ -23,6 +26,7 @@ class ServerError(CommandError):
     Attributes:
         status: the HTTP status.
         problem: the problem details (RFC 9457), empty when the answer had none.
+
     """
 
     def __init__(self, status: int, problem: Answer, exit_code: int) -> None:
@@ -71,8 +75,7 @@ def call(
     answer = _parse(text, url)
     if status in accept:
         return answer
-    refused = status in (404, 409, 422)
-    raise ServerError(status, answer, FINDINGS if refused else FAILED)
+    raise ServerError(status, answer, FINDINGS if answer.get("type") in REFUSALS else FAILED)
 
 
 async def _exchange(

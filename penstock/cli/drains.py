@@ -7,7 +7,7 @@ from urllib.parse import quote
 import typer
 
 from penstock.cli.client import ServerError, call
-from penstock.cli.figures import percent, seconds
+from penstock.cli.figures import number, percent, seconds
 from penstock.cli.options import DEFAULT_SERVER, OutputForm, Server
 from penstock.cli.terminal import Output, say, show_table, write_json
 
@@ -26,15 +26,19 @@ def _owner(given: str | None) -> str:
         return "unknown"
 
 
-def _show_impact(impact: dict[str, Any]) -> None:
-    say(impact["sentence"])
+def _show_arithmetic(impact: dict[str, Any]) -> None:
     after: dict[str, dict[str, Any]] = {
         remaining["cluster"]: remaining for row in impact.get("rows", ()) for remaining in row["remaining"]
     }
     if after:
         rows = [
-            [name, f"{each['loadBefore']:.0f}", f"{each['loadAfter']:.0f}", f"{each['capacity']:.0f}"]
-            + [percent(each["utilisation"])]
+            [
+                name,
+                number(each["loadBefore"]),
+                number(each["loadAfter"]),
+                number(each["capacity"]),
+                percent(each["utilisation"]),
+            ]
             for name, each in sorted(after.items())
         ]
         show_table(["REMAINING", "IN FLIGHT NOW#", "AFTER#", "CAPACITY#", "UTILISATION#"], rows)
@@ -68,12 +72,13 @@ def drain(
         if output is Output.JSON:
             write_json(error.problem)
         elif "impact" in error.problem:
-            _show_impact(error.problem["impact"])
+            _show_arithmetic(error.problem["impact"])
         raise
     if output is Output.JSON:
         write_json(answer)
     else:
-        _show_impact(answer["impact"])
+        say(answer["impact"]["sentence"])
+        _show_arithmetic(answer["impact"])
         _tell(answer, cluster)
     if not answer["applied"] and not answer["impact"]["feasible"]:
         raise typer.Exit(1)

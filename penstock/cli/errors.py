@@ -14,6 +14,7 @@ class CommandError(Exception):
     Attributes:
         exit_code: :data:`FINDINGS` or :data:`FAILED`.
         hint: what to do about it, on a line of its own.
+
     """
 
     def __init__(self, message: str, *, exit_code: int = FAILED, hint: str = "") -> None:

@@ -5,6 +5,7 @@ usage or a server that cannot be reached.
 """
 
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version as installed_version
 
 import typer
@@ -19,7 +20,7 @@ app = typer.Typer(
     help="An Envoy control plane for hybrid LLM serving.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
 )
 
 for command, panel in (
@@ -48,16 +49,12 @@ def version(output: OutputForm = Output.TABLE) -> None:
         say(f"penstock {installed_version('penstock')}")
 
 
-def main() -> None:
-    """Run the command line and exit."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, this process's own by default, and exit."""
     try:
-        app()
+        app(args=arguments, prog_name="penstock")
     except CommandError as error:
         complain(f"penstock: {error}", "red")
         if error.hint:
             complain(error.hint)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output left (`| head`): nothing is wrong. Keep Python from complaining at exit.
-        sys.stderr.close()
-        sys.exit(0)

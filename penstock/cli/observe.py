@@ -23,7 +23,9 @@ def _clusters(items: list[dict[str, Any]]) -> None:
         health, load, price, drain = item["health"], item["load"], item["price"], item["drain"]
         used = "" if load["utilisation"] is None else f" ({percent(load['utilisation'])})"
         cost = "-" if price is None else f"${price['usdPerMillionTokens']:.2f}{' stale' if price['stale'] else ''}"
-        drained = "" if drain is None else f"{drain['owner']}, {seconds(drain['endsInSeconds'])} left: {drain['reason']}"
+        drained = (
+            "" if drain is None else f"{drain['owner']}, {seconds(drain['endsInSeconds'])} left: {drain['reason']}"
+        )
         in_flight = f"{number(load['inFlight'])} of {number(load['capacity'])}{used}"
         rows.append(
             [item["name"], item["site"], item["region"], styled(health["state"] or "-"), in_flight, cost, drained]
@@ -98,9 +100,7 @@ def weights(
     for item in answer["items"]:
         ordered = sorted(item["weights"].items(), key=lambda pair: (-pair[1], pair[0]))
         shares = "\n".join(f"{percent(weight / 10_000):>6}  {cluster}" for cluster, weight in ordered)
-        rows.append(
-            [item["policy"], item["region"], item["model"], shares or styled("refused", "red"), item["reason"]]
-        )
+        rows.append([item["policy"], item["region"], item["model"], shares or styled("refused", "red"), item["reason"]])
     show_table(["POLICY", "EDGE", "MODEL", "WEIGHTS", "WHY"], rows, empty="no weights yet")
 
 

@@ -12,8 +12,7 @@ import typer
 
 from penstock.cli.errors import FAILED, FINDINGS, CommandError
 from penstock.cli.options import OutputForm
-from penstock.cli.rendering import Rendering, render_policy
-from penstock.cli.terminal import Output, complain, say, styled, waiting, write, write_json
+from penstock.cli.terminal import Output, Rendering, complain, say, styled, waiting, write, write_json
 from penstock.policy_source import PolicySourceError, read_directory
 from penstock_policies.loader import Loaded, load
 from penstock_policies.policyset import PolicySet
@@ -103,6 +102,9 @@ def render(
     group: Annotated[str | None, typer.Option(help="Only this node group.", show_default=False)] = None,
 ) -> None:
     """Print the Envoy configuration that a directory of policies gives, with its residency proven."""
+    # Imported here: see there.
+    from penstock.cli.rendered import render_policy  # noqa: PLC0415
+
     loaded = load_directory(directory)
     _show(loaded.problems, to_stderr=True)
     if loaded.policy_set is None:

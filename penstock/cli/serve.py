@@ -8,7 +8,7 @@ import typer
 from penstock.cli.errors import CommandError
 
 
-def serve(
+def serve(  # noqa: PLR0917 - typer reads the parameters as options by name
     policies: Annotated[Path, typer.Option(help="The directory of policy files; watched.", show_default=False)],
     state: Annotated[str, typer.Option(help="Where drains, decisions and the audit log are kept.")] = (
         "sqlite:///penstock.db"

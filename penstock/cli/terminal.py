@@ -40,6 +40,13 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class Rendering(StrEnum):
+    """The forms of a rendered document."""
+
+    YAML = "yaml"
+    JSON = "json"
+
+
 def clean(text: object) -> str:
     """``text`` without anything a terminal would obey; line breaks stay."""
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in str(text))
@@ -58,12 +65,12 @@ def _console(*, stderr: bool) -> Console:
 
 
 def say(text: object = "", style: str | None = None) -> None:
-    """A line of the result."""
+    """Return a line of the result."""
     _console(stderr=False).print(styled(text, style))
 
 
 def complain(text: object, style: str | None = None) -> None:
-    """A line on standard error."""
+    """Return a line on standard error."""
     _console(stderr=True).print(styled(text, style))
 
 
@@ -84,7 +91,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, titl
     if not rows:
         say(empty or "nothing")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=any(columns))
     for column in columns:
         figures = column.endswith("#")
         table.add_column(column.removesuffix("#"), justify="right" if figures else "left", overflow="fold")

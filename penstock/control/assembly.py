@@ -9,11 +9,11 @@ notice), because a control plane with a dead limb would look alive.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from penstock.admin.app import AddressError, AdminServer
 from penstock.admin.metrics import Metrics
@@ -30,7 +30,7 @@ from penstock.control.xds_events import XdsEvents
 from penstock.policy_source import PolicyDirectory
 from penstock.signals.board import ObservationBoard
 from penstock.signals.feeds import CostFeeds
-from penstock.signals.lrs import LoadReportingService
+from penstock.signals.lrs import LoadReports
 from penstock.signals.probes import Prober
 from penstock.state.errors import StoreError
 from penstock.state.store import Store
@@ -91,7 +91,7 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
         stack.push_async_callback(prober.stop)
         feeds = CostFeeds(board, clock, decider.notify)
         stack.push_async_callback(feeds.stop)
-        reports = LoadReportingService(
+        reports = LoadReports(
             board,
             region_of=lambda _, node_cluster: _region(decider.policy, publisher.group_of_cluster(node_cluster)),
             clock=clock,
@@ -107,7 +107,7 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
 
         async def before_adoption(policy: PolicySet) -> None:
             board.apply(policy)
-            feeds.apply(policy, policies)
+            await feeds.apply(policy, policies)
             await _first_prices(feeds)
 
         async def after_adoption(policy: PolicySet) -> None:
@@ -124,13 +124,9 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
         )
         reading = await keeper.start()
 
-        try:
-            xds_port = await xds.start(addresses.xds, extra_handlers=[reports.handler()])
-        except BindError as error:
-            raise StartError(f"cannot serve xDS on {addresses.xds}: {error}") from error
+        xds_address = await _listen_for_envoys(xds, addresses.xds, reports)
         stack.push_async_callback(xds.stop, _STOP_SECONDS)
         stack.callback(reports.stop)
-        xds_address = f"{addresses.xds.rpartition(':')[0]}:{xds_port}"
 
         plane = Plane(
             decider=decider,
@@ -146,18 +142,13 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
         )
         metrics.watch(plane)
         admin = AdminServer(plane, metrics)
-        try:
-            host, port = await admin.start(addresses.admin)
-        except (OSError, AddressError) as error:
-            raise StartError(f"cannot serve the admin API on {addresses.admin}: {error}") from error
+        admin_url = await _listen_for_operators(admin, addresses.admin)
         stack.push_async_callback(admin.stop)
 
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        running = [
-            tasks.create_task(work, name=name)
-            for name, work in _background(decider, recorder, reports, keeper.run(reading), _keep_house(plane, store, clock))
-        ]
-        logger.info("serving", extra={"xds": xds_address, "admin": f"http://{host}:{port}", "policies": str(policies)})
+        limbs = (decider.run(), recorder.run(), reports.run(), keeper.run(reading), _keep_house(plane, store, clock))
+        running = [tasks.create_task(limb) for limb in limbs]
+        logger.info("serving", extra={"xds": xds_address, "admin": admin_url, "policies": str(policies)})
         try:
             yield plane
         finally:
@@ -166,20 +157,20 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
                 task.cancel()
 
 
-def _background(
-    decider: Decider,
-    recorder: Recorder,
-    reports: LoadReportingService,
-    policies: Coroutine[Any, Any, None],
-    housekeeping: Coroutine[Any, Any, None],
-) -> list[tuple[str, Coroutine[Any, Any, None]]]:
-    return [
-        ("decide", decider.run()),
-        ("record", recorder.run()),
-        ("sum up load", reports.run()),
-        ("follow policies", policies),
-        ("keep house", housekeeping),
-    ]
+async def _listen_for_envoys(xds: XdsServer, address: str, reports: LoadReports) -> str:
+    try:
+        port = await xds.start(address, extra_handlers=[reports.handler()])
+    except BindError as error:
+        raise StartError(f"cannot serve xDS on {address}: {error}") from error
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+async def _listen_for_operators(admin: AdminServer, address: str) -> str:
+    try:
+        host, port = await admin.start(address)
+    except (OSError, AddressError) as error:
+        raise StartError(f"cannot serve the admin API on {address}: {error}") from error
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def _open_store(state: str, clock: Clock) -> Store:
@@ -202,7 +193,7 @@ async def _restore(store: Store, decider: Decider, clock: Clock) -> None:
         decider.restore(from_json(text))
     except (ValueError, KeyError, TypeError) as error:
         # An older version's decision that this one cannot read: begin anew rather than not at all.
-        logger.error("last decision cannot be read, deciding afresh", extra={"error": str(error)})
+        logger.warning("last decision cannot be read, deciding afresh", extra={"error": str(error)})
 
 
 def _region(policy: PolicySet | None, group: str | None) -> str | None:
@@ -213,12 +204,10 @@ def _region(policy: PolicySet | None, group: str | None) -> str | None:
 
 async def _first_prices(feeds: CostFeeds) -> None:
     """Give new feeds a moment to be read, so that the first decision knows what things cost."""
-    deadline = asyncio.get_running_loop().time() + _FIRST_PRICES_SECONDS
-    while any(state.refreshed_at is None and not state.error for state in feeds.states()):
-        if asyncio.get_running_loop().time() > deadline:
-            logger.warning("a cost feed has not answered yet", extra={"waited": _FIRST_PRICES_SECONDS})
-            return
-        await asyncio.sleep(0.01)
+    try:
+        await asyncio.wait_for(feeds.first_read(), _FIRST_PRICES_SECONDS)
+    except TimeoutError:
+        logger.warning("a cost feed has not answered yet", extra={"waited": _FIRST_PRICES_SECONDS})
 
 
 async def _keep_house(plane: Plane, store: Store, clock: Clock) -> None:

@@ -16,7 +16,7 @@ from penstock.control.history import WeightHistory
 from penstock.control.publisher import Publisher
 from penstock.control.recorder import Recorder
 from penstock.signals.board import ObservationBoard
-from penstock_envoy.residency import ResidencyBreachError
+from penstock_envoy.residency import ResidencyBreach
 from penstock_policies.decision import Decision
 from penstock_policies.engine import decide
 from penstock_policies.overrides import Drain, Overrides
@@ -73,7 +73,7 @@ class Decider:
         """Put a policy in force: all of it, or on an error nothing.
 
         Raises:
-            ResidencyBreachError: what it generates could let data out; the policy before stays in force.
+            ResidencyBreach: what it generates could let data out; the policy before stays in force.
         """
         draft = decide(policy, self._board.snapshot(self._clock()), self.overrides, self.decision, self._clock())
         await self._publisher.prepare(policy, draft)
@@ -82,7 +82,7 @@ class Decider:
         self._published = ""
         try:
             self._decide(policy)
-        except ResidencyBreachError:
+        except ResidencyBreach:
             self.policy = before
             raise
 
@@ -92,7 +92,7 @@ class Decider:
             return
         try:
             self._decide(self.policy)
-        except ResidencyBreachError as error:
+        except ResidencyBreach as error:
             self.withheld = str(error)
             logger.critical("decision withheld: residency proof failed", extra={"breach": str(error)})
 
@@ -119,7 +119,7 @@ class Decider:
             try:
                 self.decide_now()
             except Exception as error:
-                # A defect in the engine must not end the process: Envoys go on with the last decision, and this says so.
+                # A defect in the engine must not end the process: Envoys keep the last decision, and this says so.
                 self.withheld = f"{type(error).__name__}: {error}"
                 logger.exception("decision failed; the last one stays in force")
 
@@ -127,7 +127,9 @@ class Decider:
 def _summary(decision: Decision) -> dict[str, str]:
     """Weights in one short field a row."""
     return {
-        f"{key.policy}/{key.region}/{key.model}": ",".join(f"{name}={w / 100:g}%" for name, w in row.weights.items() if w)
+        f"{key.policy}/{key.region}/{key.model}": ",".join(
+            f"{name}={weight / 100:g}%" for name, weight in row.weights.items() if weight
+        )
         or "refused"
         for key, row in decision.rows.items()
     }

@@ -12,7 +12,7 @@ from penstock.control.decider import Decider
 from penstock.policy_source import PolicyDirectory, Reading
 from penstock.state.errors import StoreError
 from penstock.state.store import Store
-from penstock_envoy.residency import ResidencyBreachError
+from penstock_envoy.residency import ResidencyBreach
 from penstock_policies.loader import load
 from penstock_policies.policyset import PolicySet
 from penstock_policies.problems import Problem
@@ -72,7 +72,7 @@ class PolicyKeeper:
             logger.warning("policy warning", extra={"problem": str(problem)})
         try:
             await self._adopt(loaded.policy_set)
-        except ResidencyBreachError as error:
+        except ResidencyBreach as error:
             self._refuse((*loaded.problems, _breach(error)))
             return
         self.problems = loaded.problems
@@ -108,8 +108,10 @@ class PolicyKeeper:
             return
         await self._adopt(loaded.policy_set)
         self.loaded_at = self._clock()
-        logger.warning("policy directory is broken; resumed the last good one", extra={"digest": loaded.policy_set.digest})
+        logger.warning(
+            "policy directory is broken; resumed the last good one", extra={"digest": loaded.policy_set.digest}
+        )
 
 
-def _breach(error: ResidencyBreachError) -> Problem:
+def _breach(error: ResidencyBreach) -> Problem:
     return Problem(severity="error", file="", line=0, column=0, path="", message=f"residency proof failed: {error}")

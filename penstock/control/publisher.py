@@ -27,7 +27,7 @@ class Publisher:
         """Compile off the event loop all that this policy, or a drain under it, needs.
 
         Raises:
-            ResidencyBreachError: the configuration generated from the policy could let data out.
+            ResidencyBreach: the configuration generated from the policy could let data out.
         """
         await asyncio.to_thread(self._prepare, policy, decision)
 
@@ -48,7 +48,7 @@ class Publisher:
         """Serve a decision to every group.
 
         Raises:
-            ResidencyBreachError: the proof failed; nothing was published.
+            ResidencyBreach: the proof failed; nothing was published.
         """
         snapshots = self._build(policy, decision)
         self._groups = {group.spec.match.cluster: name for name, group in policy.groups.items()}

@@ -65,7 +65,7 @@ class Recorder:
         try:
             await asyncio.wait_for(self._idle.wait(), timeout)
         except TimeoutError:
-            logger.error("ended with decisions not recorded", extra={"count": len(self._queue)})
+            logger.warning("ended with decisions not recorded", extra={"count": len(self._queue)})
 
     async def _write(self, decision: Decision) -> None:
         await self._store.record_decision(

@@ -1,4 +1,4 @@
-"""What happens on the xDS streams, turned into metrics and, for a refusal, a log that names the policy file and line behind it.
+"""What happens on the xDS streams, turned into metrics and, for a refusal, a log that names the policy line behind it.
 
 The callbacks of :class:`penstock_xds.Listener`; called by the xDS server on the event loop's thread.
 """

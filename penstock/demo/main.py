@@ -73,12 +73,12 @@ async def _demo(console: Console, directory: Path, seconds: float | None) -> int
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        scene = await _unless(stop, set_up(stack, console, directory))
+        scene = await finish_unless(stop, set_up(stack, console, directory))
         if scene is None:
             return 130
         record = Record()
         with scene.stage:
-            await _unless(stop, play(scene, record, seconds=seconds))
+            await finish_unless(stop, play(scene, record, seconds=seconds))
         line = await _judge(scene, record)
     # Last of all, after everything is stopped: whoever reads the line may rely on an empty house.
     sys.stdout.write(json.dumps(line) + "\n")
@@ -94,7 +94,7 @@ async def _judge(scene: Scene, record: Record) -> Summary:
     return summary(scene, record, restricted_to_cloud=leaked)
 
 
-async def _unless(stop: asyncio.Event, work: Coroutine[object, object, T]) -> T | None:
+async def finish_unless(stop: asyncio.Event, work: Coroutine[object, object, T]) -> T | None:
     """Do the work, or cancel it when told to stop: then None."""
     task = asyncio.create_task(work)
     told = asyncio.create_task(stop.wait())

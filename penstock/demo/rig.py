@@ -52,7 +52,7 @@ async def set_up(stack: AsyncExitStack, console: Console, directory: Path) -> Sc
         EnvoyFailedError: an Envoy did not.
         EnvoyNotFound: there is no Envoy on this machine.
     """
-    ports = _ports()
+    ports = free_ports()
     policies = directory / "policies"
     policies.mkdir()
     console.print("starting three simulated LLM clusters ...")
@@ -143,7 +143,8 @@ async def _end(task: asyncio.Task[None]) -> None:
         await task
 
 
-def _ports() -> Ports:
+def free_ports() -> Ports:
+    """Choose ports that nobody listens on; the dashboard's own one if it is free."""
     with ExitStack() as held:
         free = []
         for _ in range(6):

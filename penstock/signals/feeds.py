@@ -78,6 +78,7 @@ class CostFeeds:
         self._session: aiohttp.ClientSession | None = None
         self._states: dict[str, FeedState] = {}
         self._prices: dict[str, Mapping[str, float]] = {}
+        self._assigned: Mapping[str, _Assignment] = {}
         self._tried: dict[str, asyncio.Event] = {}
         self._workers = Workers[str, _Assignment]("cost feed", self._work)
 
@@ -90,18 +91,21 @@ class CostFeeds:
         wanted = {name: _Assignment(feed.spec, Path(base_dir)) for name, feed in policy_set.feeds.items()}
         self._states = {name: self._states.get(name, FeedState(name)) for name in sorted(wanted)}
         self._prices = {name: prices for name, prices in self._prices.items() if name in wanted}
-        self._tried = {name: self._tried.get(name, asyncio.Event()) for name in wanted}
+        same = {name for name, assignment in wanted.items() if self._assigned.get(name) == assignment}
+        self._tried = {name: self._tried[name] if name in same else asyncio.Event() for name in wanted}
+        self._assigned = wanted
         self._workers.apply(wanted)
         await self._workers.settled()
 
     async def first_read(self) -> None:
-        """Wait until every feed was read, or failed to be, at least once; the caller says for how long."""
+        """Wait until every feed, as it is now, was read or failed to be at least once; the caller says how long."""
         for tried in list(self._tried.values()):
             await tried.wait()
 
     async def stop(self) -> None:
         """End all reading. The feeds may be told to begin again by :meth:`apply`."""
         await self._workers.stop()
+        self._assigned = {}
         if self._session is not None:
             await self._session.close()
             self._session = None

@@ -85,6 +85,11 @@ class Database:
             yield
         except (SQLAlchemyError, OSError) as error:
             raise self._ours(operation, error) from error
+        except Exception as error:
+            # While connecting, SQLAlchemy lets asyncpg's own errors through as they are.
+            if type(error).__module__.partition(".")[0] != "asyncpg":
+                raise
+            raise StoreUnavailableError(operation, self.shown, str(error)) from error
 
     def _ours(self, operation: str, error: SQLAlchemyError | OSError) -> StoreError:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error

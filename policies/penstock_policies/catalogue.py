@@ -46,11 +46,11 @@ class Written(Generic[D_co]):
     def problem(
         self, path: Path, message: str, *, severity: Severity = "error", expected: str = "", suggestion: str = ""
     ) -> Problem:
-        """A finding about a path of the document."""
+        """Make a finding about a path of the document."""
         return self.source.problem(path, message, severity=severity, expected=expected, suggestion=suggestion)
 
     def warning(self, path: Path, message: str, *, expected: str = "", suggestion: str = "") -> Problem:
-        """A finding that keeps nothing from running."""
+        """Make a finding that keeps nothing from running."""
         return self.problem(path, message, severity="warning", expected=expected, suggestion=suggestion)
 
 
@@ -72,11 +72,11 @@ class Catalogue:
     """Whether the name of every document is known; if not, an unknown name may be that of a broken document."""
 
     def listeners_of(self, group: Written[NodeGroup]) -> tuple[Written[Listener], ...]:
-        """The listeners a group names that passed, in its order."""
+        """Find the listeners a group names that passed, in its order."""
         named = (self.listeners.get(name) for name in group.document.spec.listeners)
         return tuple(listener for listener in named if listener is not None)
 
     def clusters_of(self, policy: Written[TrafficPolicy]) -> tuple[Written[Cluster], ...]:
-        """The clusters a policy names that passed, in its order."""
+        """Find the clusters a policy names that passed, in its order."""
         named = (self.clusters.get(name) for name in policy.document.spec.clusters)
         return tuple(cluster for cluster in named if cluster is not None)

@@ -17,8 +17,8 @@ from penstock_policies.scalars import AmbiguousScalarError, Scalar, resolve
 MAX_DEPTH: Final = 32
 """Of lists and mappings in one another; the schema needs seven."""
 
-MAX_ALIASED_NODES: Final = 10_000
-"""What all aliases of a document may expand to together: stops the billion-laughs bomb."""
+MAX_VALUES: Final = 50_000
+"""Of a document, every alias written out: room for a cluster of ten thousand endpoints, none for a billion laughs."""
 
 _MOST_OF_A_TAG: Final = 60
 """Characters of a tag that a message repeats."""
@@ -33,6 +33,7 @@ class TooMuchError(Exception):
     Attributes:
         problem: the finding.
         index: how many characters of the text were read.
+
     """
 
     def __init__(self, problem: Problem, index: int) -> None:
@@ -66,6 +67,7 @@ class Composer:
         Raises:
             yaml.MarkedYAMLError: the syntax is broken.
             TooMuchError: a document is beyond the bounds.
+
         """
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
@@ -76,13 +78,14 @@ class Composer:
 
     def _begin_document(self) -> None:
         self._anchors: dict[str, _Value | None] = {}
-        self._aliased = 0
+        self._values = 0
         self._flawed: set[Path] = set()
 
     def _value(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> _Value:
         """Build the value an event begins."""
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, path)
+        self._count(1, event, path)
         anchor = getattr(event, "anchor", None)
         if anchor is not None:
             self._anchors[anchor] = None
@@ -102,16 +105,14 @@ class Composer:
 
     def _alias(self, event: yaml.AliasEvent, path: Path) -> _Value:
         if event.anchor not in self._anchors:
-            self._flaw(event, path, f"no anchor &{event.anchor} stands before this alias")
+            self._flaw(event, path, f"no anchor {shown(event.anchor)} stands before this alias")
             return _Value(Node(self._position(event), None), size=1, height=0)
         value = self._anchors[event.anchor]
         if value is None:
-            raise self._too_much(event, path, f"the alias *{event.anchor} stands inside what it names")
+            raise self._too_much(event, path, f"the alias {shown(event.anchor)} stands inside what it names")
         if len(path) + value.height > MAX_DEPTH:
             raise self._too_deep(event, path)
-        self._aliased += value.size
-        if self._aliased > MAX_ALIASED_NODES:
-            raise self._too_much(event, path, f"aliases expand to more than {MAX_ALIASED_NODES} values")
+        self._count(value.size, event, path)
         return value
 
     def _scalar(self, event: yaml.ScalarEvent, path: Path) -> Scalar:
@@ -160,10 +161,10 @@ class Composer:
         if isinstance(event, yaml.ScalarEvent):
             return str(event.value)
         self._flaw(event, path, "a key is a list, a mapping or an alias", "text as a key")
-        return shown(self._value(event, events, path).node.plain())
+        return shown(self._value(event, events, (*path, "?")).node.plain())
 
     def _merged(self, event: yaml.Event, value: Node, path: Path) -> list[Node]:
-        """The mappings a merge key brings in; the first one wins, as YAML 1.1 has it."""
+        """Find the mappings a merge key brings in; the first one wins, as YAML 1.1 has it."""
         nodes = value.content if isinstance(value.content, list) else [value]
         if all(isinstance(node.content, dict) for node in nodes):
             return nodes
@@ -188,6 +189,11 @@ class Composer:
     def _flaw(self, event: yaml.Event, path: Path, message: str, expected: str = "") -> None:
         self._flawed.add(path)
         self.problems.append(self._problem(event, path, message, expected))
+
+    def _count(self, values: int, event: yaml.Event, path: Path) -> None:
+        self._values += values
+        if self._values > MAX_VALUES:
+            raise self._too_much(event, path[:3], f"the document holds more than {MAX_VALUES} values")
 
     def _too_deep(self, event: yaml.Event, path: Path) -> TooMuchError:
         return self._too_much(event, path[:3], f"nested deeper than {MAX_DEPTH} levels")

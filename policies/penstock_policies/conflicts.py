@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from penstock_policies.catalogue import Catalogue, Written
 from penstock_policies.coherence import is_ip
 from penstock_policies.policyset import forbids
-from penstock_policies.problems import Problem, shown
+from penstock_policies.problems import Problem, listed, shown
 from penstock_policies.schema import NodeGroup, TrafficPolicy
 from penstock_policies.suggestions import closest
 from penstock_policies.words import DataClass
@@ -52,7 +52,7 @@ def _unserved_models(catalogue: Catalogue, policy: Written[TrafficPolicy]) -> It
             yield policy.problem(
                 ("spec", "match", "models", index),
                 f"none of the policy's clusters serves the model {shown(model)}",
-                expected=f"one of {', '.join(sorted(served))}",
+                expected=f"one of {listed(sorted(served))}",
                 suggestion=closest(model, served),
             )
 
@@ -75,7 +75,7 @@ def _same_traffic(catalogue: Catalogue) -> Iterator[Problem]:
             yield policy.problem(
                 ("spec", "match"),
                 f"the policy matches the same traffic as {shown(rival.name)} at {rival.place(('spec', 'match'))}: "
-                f"{spec.data_class} requests on {spec.match.path} for {', '.join(shared)}",
+                f"{spec.data_class} requests on {spec.match.path} for {listed(shared)}",
                 expected="another path, other models or another dataClass",
             )
 
@@ -95,18 +95,21 @@ def _same_envoys(catalogue: Catalogue) -> Iterator[Problem]:
 
 
 def _same_port(catalogue: Catalogue, group: Written[NodeGroup]) -> Iterator[Problem]:
-    taken: dict[tuple[str, int], str] = {}
+    taken: dict[str, str] = {}
     for index, name in enumerate(group.document.spec.listeners):
         listener = catalogue.listeners.get(name)
         if listener is None:
             continue
         spec = listener.document.spec
-        address = str(ipaddress.ip_address(spec.address)) if is_ip(spec.address) else spec.address
-        rival = taken.setdefault((address, spec.port), name)
+        if not is_ip(spec.address):
+            continue
+        address = ipaddress.ip_address(spec.address)
+        socket = f"[{address}]:{spec.port}" if address.version == 6 else f"{address}:{spec.port}"
+        rival = taken.setdefault(socket, name)
         if rival != name:
             yield group.problem(
                 ("spec", "listeners", index),
-                f"the listener {shown(name)} is on {address}:{spec.port}, as is {shown(rival)} of the same group",
+                f"the listener {shown(name)} is on {socket}, as is {shown(rival)} of the same group",
                 expected=f"another port; they stand at {listener.place(('spec', 'port'))} "
                 f"and {catalogue.listeners[rival].place(('spec', 'port'))}",
             )

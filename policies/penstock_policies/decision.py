@@ -110,6 +110,8 @@ class Row:
     """When these weights were last changed."""
     moved_at: float = 0.0
     """When a step limit last let them move: the dwell counts from here."""
+    cost_moved_at: float = 0.0
+    """The same for moves to save cost, which dwell longer and must not be put off by the others for ever."""
     demand: float = 0.0
     """Requests per second the engine believes this row carries."""
     move: Move = Move.NONE

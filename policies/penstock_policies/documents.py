@@ -50,7 +50,7 @@ class FileReading:
 
 
 def read(file: str, text: str) -> FileReading:
-    """The documents of a file. Empty documents (comments alone, a trailing ``---``) are none."""
+    """Read the documents of a file. Empty documents (comments alone, a trailing ``---``) are none."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     refused = _refuse(file, text)
     if refused is not None:

@@ -19,6 +19,7 @@ PATTERNS: Final = {
     PERCENTAGE_PATTERN: "a percentage from 0% to 100%, such as 10%",
     r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$": "a name of at most 63 lower-case letters, digits and inner hyphens",
     r"^[a-z0-9][a-z0-9-]{0,62}$": "a region of at most 63 lower-case letters, digits and hyphens",
+    r"^[^\x00-\x1f\x7f]+$": "text of 1 to 256 characters without control characters",
     r"^/\S*$": "a path that begins with / and has no spaces",
     r"^https?://\S+$": "an http:// or https:// URL",
     r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,252})$|^::1?$": "an IP address or a DNS name",
@@ -28,12 +29,12 @@ PATTERNS: Final = {
 
 @cache
 def kind_schema(kind: str) -> JsonSchema:
-    """The JSON Schema of a kind, as pydantic sees it."""
+    """Get the JSON Schema of a kind, as pydantic sees it."""
     return KINDS[kind].model_json_schema(by_alias=True)
 
 
 def schema_at(kind: str, path: Path) -> JsonSchema | None:
-    """The part of a kind's schema that judges a path; None where the schema knows no such path."""
+    """Find the part of a kind's schema that judges a path; None where the schema knows no such path."""
     root = kind_schema(kind)
     found: JsonSchema | None = root
     for step in path:
@@ -49,7 +50,7 @@ def schema_at(kind: str, path: Path) -> JsonSchema | None:
 
 
 def resolved(root: JsonSchema, schema: JsonSchema) -> JsonSchema:
-    """A schema behind its reference, and without ``null`` as an alternative."""
+    """Look behind a schema's reference, and past ``null`` as an alternative."""
     for alternative in schema.get("anyOf", ()):
         if alternative.get("type") != "null":
             schema = alternative
@@ -62,7 +63,7 @@ def resolved(root: JsonSchema, schema: JsonSchema) -> JsonSchema:
 
 
 def fields(schema: JsonSchema | None) -> tuple[str, ...]:
-    """The names of the fields of an object's schema, as the schema orders them."""
+    """Name the fields of an object's schema, as the schema orders them."""
     return tuple(schema.get("properties", ())) if schema is not None else ()
 
 
@@ -82,7 +83,7 @@ def _all_paths(root: JsonSchema, schema: JsonSchema, path: Path) -> Iterator[Pat
 
 
 def describe(schema: JsonSchema | None) -> str:
-    """What a schema expects, as the end of "expected ..."; empty where there is nothing to say."""
+    """Say what a schema expects, as the end of "expected ..."; empty where there is nothing to say."""
     if schema is None:
         return ""
     described = ""

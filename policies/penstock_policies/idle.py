@@ -6,7 +6,7 @@ Told only of a directory whose documents all passed; otherwise every broken docu
 from collections.abc import Iterator
 
 from penstock_policies.catalogue import Catalogue, Written
-from penstock_policies.problems import Problem, shown
+from penstock_policies.problems import Problem, listed, shown
 from penstock_policies.schema import Cluster, ResidencyRule, TrafficPolicy
 from penstock_policies.suggestions import closest
 from penstock_policies.words import DataClass
@@ -80,7 +80,7 @@ def _rule(catalogue: Catalogue, rule: Written[ResidencyRule]) -> Iterator[Proble
             yield rule.warning(
                 ("spec", "allow", "regions", index),
                 f"no cluster is in region {shown(region)}",
-                expected=f"one of {', '.join(sorted(regions))}",
+                expected=f"one of {listed(sorted(regions))}",
                 suggestion=closest(region, regions),
             )
 
@@ -112,7 +112,7 @@ def _policy(catalogue: Catalogue, policy: Written[TrafficPolicy]) -> Iterator[Pr
 
 
 def _carried(catalogue: Catalogue) -> frozenset[DataClass]:
-    """The classes that can reach a policy: those of listeners in groups, and what a client may make stricter."""
+    """Collect the classes that can reach a policy: those of listeners in groups, and what clients may make of them."""
     return frozenset(
         data_class
         for group in catalogue.groups.values()
@@ -135,8 +135,8 @@ def _restricted_without_rule(catalogue: Catalogue) -> Iterator[Problem]:
 
 
 def _one_of(models: tuple[str, ...]) -> str:
-    return f"model {models[0]}" if len(models) == 1 else f"one of the models {', '.join(models)}"
+    return f"model {models[0]}" if len(models) == 1 else f"one of the models {listed(models)}"
 
 
 def _served(cluster: Written[Cluster]) -> str:
-    return f"not {', '.join(cluster.document.spec.models)}"
+    return f"not {listed(cluster.document.spec.models)}"

@@ -9,14 +9,15 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import groupby
+from typing import Final, TypeVar
 
 from penstock_policies import coherence, conflicts, idle, references
 from penstock_policies.catalogue import Catalogue, Written
 from penstock_policies.documents import read
 from penstock_policies.nodes import SourceDocument
 from penstock_policies.policyset import PolicySet
-from penstock_policies.problems import PolicyError, Problem, shown
+from penstock_policies.problems import PolicyError, Problem, Severity, shown
 from penstock_policies.schema import (
     KINDS,
     AnyDocument,
@@ -30,6 +31,9 @@ from penstock_policies.schema import (
 from penstock_policies.validation import validate
 
 D = TypeVar("D", bound=AnyDocument)
+
+MAX_PROBLEMS: Final = 200
+"""Shown of one file. Whoever has more mends the first and looks again; logs stay readable meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,11 @@ class Loaded:
         return tuple(problem for problem in self.problems if problem.severity == "warning")
 
     def require(self) -> PolicySet:
-        """The policy set.
+        """Get the policy set.
 
         Raises:
             PolicyError: there is none; carries every problem.
+
         """
         if self.policy_set is None:
             raise PolicyError(self.problems)
@@ -88,7 +93,19 @@ def load(files: Mapping[str, str]) -> Loaded:
     if catalogue.complete:
         problems += idle.check(catalogue)
     failed = any(problem.severity == "error" for problem in problems)
-    return Loaded(None if failed else _policy_set(catalogue), tuple(sorted(set(problems))))
+    return Loaded(None if failed else _policy_set(catalogue), tuple(_shortened(sorted(set(problems)))))
+
+
+def _shortened(problems: Sequence[Problem]) -> Iterator[Problem]:
+    """Leave out what comes after the first many problems of a file, and say how many these are."""
+    for _, of_file in groupby(problems, key=lambda problem: problem.file):
+        found = list(of_file)
+        yield from found[:MAX_PROBLEMS]
+        rest = found[MAX_PROBLEMS:]
+        if rest:
+            severity: Severity = "error" if any(problem.severity == "error" for problem in rest) else "warning"
+            first = rest[0]
+            yield Problem(severity, first.file, first.line, first.column, "", f"{len(rest)} more problems from here on")
 
 
 def _identity(source: SourceDocument) -> tuple[str, str] | None:
@@ -117,7 +134,7 @@ def _duplicate_names(sources: Sequence[SourceDocument]) -> Iterator[Problem]:
 
 
 def _nothing_to_serve(sources: Sequence[SourceDocument], catalogue: Catalogue) -> Iterator[Problem]:
-    """An empty directory is far more often a lost mount than a wish to take every Envoy's configuration away."""
+    """Refuse an empty directory: it is far more often a lost mount than a wish to take every Envoy's configuration away."""
     if not catalogue.all_named:
         return
     if not sources:
@@ -151,7 +168,7 @@ def _catalogue(
 
 
 def _of_kind(kind: type[D], written: Sequence[Written[AnyDocument]]) -> dict[str, Written[D]]:
-    """The documents of a kind by name, sorted; of documents with one name, the first as written."""
+    """Pick the documents of a kind by name, sorted; of documents with one name, the first as written."""
     found: dict[str, Written[D]] = {}
     for entry in written:
         if isinstance(entry.document, kind):

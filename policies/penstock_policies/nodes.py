@@ -32,7 +32,7 @@ class Node:
     content: Scalar | list["Node"] | dict[str, Entry]
 
     def plain(self) -> PlainValue:
-        """The value without positions."""
+        """Get the value without positions."""
         content = self.content
         if isinstance(content, dict):
             return {key: entry.node.plain() for key, entry in content.items()}
@@ -59,7 +59,7 @@ class SourceDocument:
         return self._walk(path)[0]
 
     def value(self, path: Path) -> PlainValue:
-        """The plain value at a path; None where there is none."""
+        """Get the plain value at a path; None where there is none."""
         node: Node | None = self.root
         for step in path:
             node = _child(node, step) if node is not None else None
@@ -75,7 +75,7 @@ class SourceDocument:
         suggestion: str = "",
         at_key: bool = False,
     ) -> Problem:
-        """A finding about a path of this document."""
+        """Make a finding about a path of this document."""
         position = self.key_position(path) if at_key else self.value_position(path)
         return Problem(
             severity, self.file, position.line, position.column, path_text(path), message, expected, suggestion

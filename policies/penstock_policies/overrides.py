@@ -23,7 +23,7 @@ class Drain:
         return self.since <= now < self.until
 
     def remaining(self, now: float) -> float:
-        """The factor (1 to 0) left of the cluster's share by the ramp."""
+        """Find the factor (1 to 0) left of the cluster's share by the ramp."""
         if not self.active(now):
             return 1.0
         if self.ramp <= 0:

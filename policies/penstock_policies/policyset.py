@@ -49,7 +49,7 @@ class PolicySet:
     """(kind, name) to where it was written."""
 
     def regions(self) -> tuple[str, ...]:
-        """The regions of the edge, sorted."""
+        """List the regions of the edge, sorted."""
         return tuple(sorted({group.spec.region for group in self.groups.values()}))
 
     def allowed(self, cluster: Cluster, data_class: DataClass) -> str | None:
@@ -61,14 +61,14 @@ class PolicySet:
         return None
 
     def models_of(self, policy: TrafficPolicy) -> tuple[str, ...]:
-        """The models a policy has rows for, sorted; ends with :data:`ANY_MODEL` when it matches every model."""
+        """List the models a policy has rows for, sorted; ends with :data:`ANY_MODEL` when it matches every model."""
         if policy.spec.match.models is not None:
             return tuple(sorted(set(policy.spec.match.models)))
         served = {model for name in policy.spec.clusters for model in self.clusters[name].spec.models}
         return (*sorted(served), ANY_MODEL)
 
     def candidates(self, policy: TrafficPolicy, model: str) -> tuple[Cluster, ...]:
-        """The clusters a policy names that serve the model, in the order the policy names them."""
+        """List the clusters a policy names that serve the model, in the order the policy names them."""
         named = (self.clusters[name] for name in policy.spec.clusters)
         return tuple(c for c in named if model == ANY_MODEL or model in c.spec.models)
 
@@ -84,7 +84,7 @@ class PolicySet:
         )
 
     def preference(self, policy: TrafficPolicy, model: str, region: str) -> tuple[str, ...]:
-        """The order in which clusters stand in for one another: on-prem first, then near ones, then as written.
+        """Order clusters as they stand in for one another: on-prem first, then near ones, then as written.
 
         Fixed by policy alone, so that the day's weights never change the lists Envoy holds.
         """
@@ -114,7 +114,7 @@ def forbids(rule: ResidencyRule, cluster: Cluster, data_class: DataClass) -> str
 
 
 def distance(edge: str, cluster: str) -> int:
-    """Steps between two regions: 0 the same, 1 the same area (the part before the first hyphen), 2 elsewhere."""
+    """Count the steps between two regions: 0 the same, 1 the same area (the part before the first hyphen), 2 elsewhere."""
     if edge == cluster:
         return 0
     return 1 if edge.partition("-")[0] == cluster.partition("-")[0] else 2

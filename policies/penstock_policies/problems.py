@@ -15,33 +15,46 @@ Path = tuple[str | int, ...]
 """Where a value stands in its document: keys and 0-based list positions, from the root."""
 
 
-def path_text(path: Path) -> str:
-    """A path as people write it: ``spec.endpoints[0].port``; empty for the document itself."""
-    text = ""
-    for step in path:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif step.replace("_", "").replace("-", "").isalnum():
-            text += f".{step}" if text else step
-        else:
-            text += f'["{step}"]'
-    return text
-
-
+_PLAIN_KEY: Final = re.compile(r"[\w-]{1,63}")
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^@/\s]*(?=@)")
 _MOST_SHOWN: Final = 60
 """Characters of a wrong value that a message repeats: enough to recognise it in the file."""
 
+_MOST_LISTED: Final = 12
+"""Words of a vocabulary that a message lists: all of the language's own, and no fleet's thousand clusters."""
+
+
+def path_text(path: Path) -> str:
+    """Write a path as people do: ``spec.endpoints[0].port``; empty for the document itself."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif _PLAIN_KEY.fullmatch(step):
+            text += f".{step}" if text else step
+        else:
+            text += f"[{shown(step)}]"
+    return text
+
 
 def shown(value: object) -> str:
-    """A wrong value as a message repeats it: short, on one line, without credentials of a URL."""
+    """Repeat a wrong value in a message: short, on one line, without credentials of a URL."""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = json.dumps(value, ensure_ascii=False)
+    if not text.isprintable():
+        text = json.dumps(value)  # neither a log nor a terminal shall act on what somebody wrote
     text = _CREDENTIALS.sub("***", text)
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join the words of a vocabulary for a message, the first of them if they are many."""
+    first = [word if word.isprintable() else shown(word) for word in words[:_MOST_LISTED]]
+    rest = len(words) - len(first)
+    return ", ".join([*first, f"and {rest} more"] if rest else first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,7 @@ class PolicyError(Exception):
 
     Attributes:
         problems: everything found, errors and warnings, sorted.
+
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:

@@ -23,7 +23,7 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of one policy document of any kind; the kinds are told apart by ``kind``."""
+    """Build the JSON Schema (2020-12) of one policy document of any kind; the kinds are told apart by ``kind``."""
     _, generated = models_json_schema([(model, "validation") for model in KINDS.values()], by_alias=True)
     definitions: dict[str, dict[str, Any]] = generated["$defs"]
     root = {"$defs": definitions}
@@ -58,7 +58,7 @@ def _tidy(root: dict[str, Any], schema: dict[str, Any]) -> None:
 
 
 def _written(root: JsonSchema, schema: JsonSchema, value: object) -> object:
-    """A default as an SRE would write it."""
+    """Write a default as an SRE would write it."""
     schema = resolved(root, schema)
     if isinstance(value, dict):
         fields = {key: _written(root, schema["properties"][key], inner) for key, inner in value.items()}

@@ -22,11 +22,12 @@ _LONGEST_DURATION: Final = 100 * 365 * 86400.0
 
 
 def parse_duration(value: object) -> float:
-    """Seconds in a duration such as ``500ms``, ``5s``, ``10m``, ``2h`` or ``1h30m``.
+    """Read the seconds in a duration such as ``500ms``, ``5s``, ``10m``, ``2h`` or ``1h30m``.
 
     Raises:
         ValueError: ``value`` is not such a string, or is longer than a century. A bare number is refused: its unit
             would be a guess.
+
     """
     if not isinstance(value, str) or not _DURATION.fullmatch(value):
         raise ValueError("expected a duration such as 500ms, 5s, 10m or 2h")
@@ -37,10 +38,11 @@ def parse_duration(value: object) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration in the greatest unit that keeps it exact to the millisecond: ``0.5`` is ``500ms``, ``600`` is ``10m``.
+    """Write a duration in the greatest unit that is exact to the millisecond: ``0.5`` is ``500ms``, ``600`` is ``10m``.
 
     Raises:
         ValueError: ``seconds`` is negative or not finite.
+
     """
     if not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f"not a duration: {seconds}")
@@ -55,10 +57,11 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_percentage(value: object) -> float:
-    """The fraction (0 to 1) in a percentage such as ``10%``.
+    """Read the fraction (0 to 1) in a percentage such as ``10%``.
 
     Raises:
         ValueError: ``value`` is not a percentage from ``0%`` to ``100%``.
+
     """
     if not isinstance(value, str) or not _PERCENTAGE.fullmatch(value) or float(value[:-1]) > 100:
         raise ValueError("expected a percentage from 0% to 100%, such as 10%")
@@ -66,7 +69,7 @@ def parse_percentage(value: object) -> float:
 
 
 def format_percentage(fraction: float) -> str:
-    """A fraction as a percentage: ``0.15`` is ``15%``."""
+    """Write a fraction as a percentage: ``0.15`` is ``15%``."""
     return f"{fraction * 100:g}%"
 
 

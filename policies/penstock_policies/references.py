@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from penstock_policies.catalogue import Catalogue, Written
-from penstock_policies.problems import Path, Problem, shown
+from penstock_policies.problems import Path, Problem, listed, shown
 from penstock_policies.schema import AnyDocument
 from penstock_policies.suggestions import closest
 
@@ -49,7 +49,7 @@ def _unknown(
     message = f"no {kind} is named {shown(name)}"
     if others:
         message += f", though a {others[0]} is"
-    expected = f"one of {', '.join(sorted(declared))}" if declared else f"the name of a {kind}; there is none"
+    expected = f"one of {listed(sorted(declared))}" if declared else f"the name of a {kind}; there is none"
     yield document.problem(path, message, expected=expected, suggestion=closest(name, declared))
 
 

@@ -40,10 +40,11 @@ class AmbiguousScalarError(ValueError):
 
 
 def resolve(word: str) -> Scalar:
-    """The value of a plain scalar.
+    """Find the value of a plain scalar.
 
     Raises:
         AmbiguousScalarError: readers of YAML 1.1 and 1.2 would not agree on it.
+
     """
     if word in _WORDS:
         return _WORDS[word]

@@ -17,7 +17,8 @@ API_VERSION = "penstock/v1"
 # DNS-label shape, as in Kubernetes: names end up in Envoy statistics, URLs and metric labels.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Region = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-ModelName = Annotated[str, Field(min_length=1, max_length=256)]
+# One printable line: model names end up in header matches, metric labels and messages.
+ModelName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 HttpPath = Annotated[str, Field(pattern=r"^/\S*$")]
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 

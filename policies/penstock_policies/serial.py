@@ -181,6 +181,7 @@ def _row(key: RowKey, plain: dict[str, Any]) -> Row:
         notes=_notes(plain["notes"]),
         changed_at=plain["changed_at"],
         moved_at=plain["moved_at"],
+        cost_moved_at=plain["cost_moved_at"],
         demand=plain["demand"],
         move=Move(plain["move"]),
     )

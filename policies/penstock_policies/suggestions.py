@@ -8,7 +8,7 @@ _LONGEST_WORD = 128
 
 
 def closest(word: str, vocabulary: Iterable[str]) -> str:
-    """The word most like ``word``; empty when none is close.
+    """Find the word most like ``word``; empty when none is close.
 
     A word that differs only in case, hyphens and underscores (``data_class`` for ``dataClass``) wins outright.
     """
@@ -23,5 +23,5 @@ def closest(word: str, vocabulary: Iterable[str]) -> str:
 
 
 def letters(word: str) -> str:
-    """What is left of a word when case, hyphens and underscores do not count."""
+    """Leave of a word what counts when case, hyphens and underscores do not."""
     return word.lower().replace("_", "").replace("-", "")

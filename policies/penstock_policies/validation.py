@@ -25,7 +25,7 @@ _LENGTH_ERRORS: Final = frozenset({"too_short", "too_long", "string_too_short", 
 
 
 def validate(document: SourceDocument) -> tuple[AnyDocument | None, list[Problem]]:
-    """The document as a model, or everything wrong with it."""
+    """Turn the document into a model, or everything wrong with it."""
     value = document.root.plain()
     if not isinstance(value, dict):
         expected = "a mapping with the fields apiVersion, kind, metadata, spec"
@@ -125,7 +125,7 @@ def _expected(detail: ErrorDetails, schema: JsonSchema | None, value: PlainValue
 
 
 def _suggestion(schema: JsonSchema | None, value: PlainValue) -> str:
-    """What was probably meant by a wrong value."""
+    """Guess what was probably meant by a wrong value."""
     if schema is None or value is None or isinstance(value, bool | list | dict):
         return ""
     pattern = schema.get("pattern")

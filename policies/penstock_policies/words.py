@@ -16,7 +16,7 @@ class DataClass(StrEnum):
         return list(DataClass).index(self)
 
     def at_least(self) -> tuple["DataClass", ...]:
-        """This class and every stricter one: what a client may turn a request of this class into."""
+        """List the class and every stricter one: what a client may turn a request of this class into."""
         return tuple(other for other in DataClass if other.strictness >= self.strictness)
 
 

@@ -19,11 +19,11 @@ from typing import Any
 import aiohttp
 import yaml
 
+from bench.ports import free_ports
 from penstock.demo.endpoint import SimulatedEndpoint
 from penstock.demo.inference_api import SimulatorOptions
 from penstock_envoy.bootstrap import Variant, render
 from penstock_envoy.process import EnvoyProcess
-from tests.e2e.ports import free_ports
 
 MODEL = "llama-3-70b"
 CLOUDS = ("cloud-eu-west", "cloud-us-east")
@@ -88,10 +88,14 @@ class Edge:
         listener = {"address": "127.0.0.1"}
         return [
             *documents,
-            document("CostFeed", "cloud-prices", {"type": "file", "path": "prices.json", "refresh": "200ms", "maxAge": "10m"}),
+            document("CostFeed", "cloud-prices", {"type": "file", "path": "prices.json", "refresh": "200ms"}),
             document("Listener", "public", {**listener, "port": self.public_port, "dataClass": "public"}),
             document("Listener", "internal", {**listener, "port": self.internal_port, "dataClass": "restricted"}),
-            document("NodeGroup", "edge-eu", {"match": {"cluster": "edge-eu"}, "region": "eu-west", "listeners": ["public", "internal"]}),
+            document(
+                "NodeGroup",
+                "edge-eu",
+                {"match": {"cluster": "edge-eu"}, "region": "eu-west", "listeners": ["public", "internal"]},
+            ),
             document("ResidencyRule", "default", {"dataClass": "restricted", "allow": {"sites": ["on_prem"]}}),
             document(
                 "TrafficPolicy",
@@ -159,7 +163,9 @@ class Edge:
 
     async def start_envoy(self, variant: Variant = "delta") -> None:
         """Start a real Envoy of group edge-eu and wait until it serves."""
-        bootstrap = render("edge-1", "edge-eu", "127.0.0.1", self.xds_port, region="eu-west", admin_port=0, variant=variant)
+        bootstrap = render(
+            "edge-1", "edge-eu", "127.0.0.1", self.xds_port, region="eu-west", admin_port=0, variant=variant
+        )
         self.envoy = EnvoyProcess(bootstrap)
         await asyncio.to_thread(self.envoy.start)
         await asyncio.to_thread(self.envoy.wait_ready)
@@ -230,7 +236,11 @@ async def running_edge(
             name: await stack.enter_async_context(
                 SimulatedEndpoint(
                     SimulatorOptions(
-                        name=name, model=MODEL, slots=slots, tokens_per_second=200_000.0, sequence_tokens_per_second=2000.0
+                        name=name,
+                        model=MODEL,
+                        slots=slots,
+                        tokens_per_second=200_000.0,
+                        sequence_tokens_per_second=2000.0,
                     )
                 )
             )

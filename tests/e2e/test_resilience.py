@@ -9,7 +9,7 @@ from tests.e2e.traffic import served, traffic
 
 pytestmark = pytest.mark.e2e
 
-UPDATES = "(cds|lds|rds).*update_success|eds.*update_success|cluster_manager.cluster_(added|modified)|listener_(added|modified)"
+UPDATES = "(cds|eds|lds|rds).*update_success|(cluster|listener)_(added|modified)"
 
 
 async def test_kill_9_under_load_loses_no_request_and_a_restart_re_sends_nothing(edge: Edge) -> None:

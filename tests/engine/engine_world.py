@@ -112,7 +112,7 @@ def fleet(
     rules: Sequence[ResidencyRule] | None = None,
     feeds: Sequence[CostFeed] | None = None,
 ) -> PolicySet:
-    """On-prem in Frankfurt, clouds in the EU and the US, one public and one restricted policy, unless told otherwise."""
+    """On-prem in Frankfurt, clouds in the EU and the US, a public and a restricted policy, unless told otherwise."""
     if clusters is None:
         clusters = (onprem(), cluster(EU), cluster(US, region="us-east"))
     if policies is None:
@@ -134,7 +134,7 @@ def row(policy: str = "chat", region: str = "eu-west", model: str = MODEL) -> Ro
 
 @dataclass
 class World:
-    """What the engine is shown: every endpoint well, prices fresh, traffic as the weights last decided would send it."""
+    """What the engine is shown: every endpoint well, prices fresh, traffic as the last weights would send it."""
 
     policy: PolicySet
     now: float = START

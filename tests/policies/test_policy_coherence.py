@@ -81,7 +81,10 @@ def test_a_feed_without_a_key_is_an_error() -> None:
         ),
         (
             "[{address: 10.0.0.256, port: 80}]",
-            'a.yaml:9:25: spec.endpoints[0].address: malformed value "10.0.0.256"; expected an IP address or a DNS name',
+            (
+                'a.yaml:9:25: spec.endpoints[0].address: malformed value "10.0.0.256"; '
+                "expected an IP address or a DNS name"
+            ),
         ),
         (
             "[{address: a..example.com, port: 80}]",

@@ -11,7 +11,10 @@ def policy(name: str, spec: str) -> str:
 
 
 def listener(name: str, address: str, port: int) -> str:
-    return f"{HEAD}kind: Listener\nmetadata: {{name: {name}}}\nspec: {{address: '{address}', port: {port}, dataClass: public}}\n---\n"
+    return (
+        f"{HEAD}kind: Listener\nmetadata: {{name: {name}}}\n"
+        f"spec: {{address: '{address}', port: {port}, dataClass: public}}\n---\n"
+    )
 
 
 def group(name: str, cluster: str, listeners: str) -> str:
@@ -26,14 +29,16 @@ def test_a_restricted_policy_that_names_a_cloud_cluster_is_an_error_naming_the_r
     assert errors_in(text) == [
         (
             'a.yaml:4:74: spec.clusters[1]: restricted data may not reach cluster "cloud" (cloud is cloud in eu-west); '
-            "expected a cluster that residency allows: rule at-home allows restricted data only at on_prem (sound.yaml:34:1)"
+            "expected a cluster that residency allows: "
+            "rule at-home allows restricted data only at on_prem (sound.yaml:34:1)"
         )
     ]
 
 
 def test_residency_binds_every_class_that_a_rule_names_and_every_rule_counts() -> None:
     rules = "".join(
-        f"{HEAD}kind: ResidencyRule\nmetadata: {{name: {name}}}\nspec: {{dataClass: internal, allow: {{{allow}}}}}\n---\n"
+        f"{HEAD}kind: ResidencyRule\nmetadata: {{name: {name}}}\n"
+        f"spec: {{dataClass: internal, allow: {{{allow}}}}}\n---\n"
         for name, allow in [("in-central", "regions: [eu-central]"), ("named", "clusters: [onprem]")]
     )
     text = rules + policy("staff", "{match: {path: /staff/}, dataClass: internal, clusters: [cloud]}")
@@ -107,14 +112,22 @@ def test_two_listeners_of_one_group_on_the_same_port_are_an_error() -> None:
     text = listener("one", "::1", 9000) + listener("two", "0:0:0:0:0:0:0:1", 9000) + group("us", "us", "[one, two]")
     assert errors_in(text) == [
         (
-            'a.yaml:14:64: spec.listeners[1]: the listener "two" is on ::1:9000, as is "one" of the same group; '
-            "expected another port; they stand at a.yaml:9:43 and a.yaml:4:31"
+            'a.yaml:14:64: spec.listeners[1]: the listener "two" is on [::1]:9000, as is "one" of the same group; '
+            "expected another port; they stand at a.yaml:9:42 and a.yaml:4:30"
         )
     ]
 
 
 def test_listeners_of_different_groups_may_share_a_port() -> None:
-    assert errors_in(listener("us", "0.0.0.0", 10000) + group("us", "us", "[us]")) == []
+    assert (
+        errors_in(
+            listener("us", "::", 10000)
+            + listener("eu", "::", 10000)
+            + group("us", "us", "[us]")
+            + group("eu", "eu", "[eu]")
+        )
+        == []
+    )
 
 
 def test_a_rule_that_fails_the_schema_does_not_let_the_policy_through() -> None:

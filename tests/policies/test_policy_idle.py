@@ -25,7 +25,10 @@ def document(kind: str, spec: str) -> str:
         ),
         (
             document("CostFeed", "{type: file, path: prices.json}"),
-            "a.yaml:3:18: warning: metadata.name: no cluster takes its price from the feed; expected a Cluster with cost.feed",
+            (
+                "a.yaml:3:18: warning: metadata.name: no cluster takes its price from the feed; "
+                "expected a Cluster with cost.feed"
+            ),
         ),
         (
             document("Listener", "{address: 0.0.0.0, port: 1, dataClass: public}"),

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import example as case
 from hypothesis import strategies as st
 
-from penstock_policies.loader import load
+from penstock_policies.loader import MAX_PROBLEMS, load
 from penstock_policies.policyset import Origin
 from penstock_policies.problems import PolicyError, Problem
 from tests.policies.writing import EXAMPLES, SOUND, example
@@ -72,10 +72,18 @@ def test_requiring_a_policy_set_that_is_not_there_raises_with_every_problem() ->
     assert failure.value.problems == loaded.problems
 
 
+def test_a_file_full_of_mistakes_is_cut_short_and_says_so() -> None:
+    text = SOUND.replace("models: [llama]", f"models: [{', '.join(['1'] * 1000)}]", 1)
+    problems = load({"a.yaml": text}).problems
+    assert len(problems) == MAX_PROBLEMS + 1
+    assert problems[-1].message == f"{1000 - MAX_PROBLEMS} more problems from here on"
+    assert problems[-1].severity == "error"
+
+
 def test_problems_sort_by_place() -> None:
     places = [("a", 1, 1), ("a", 1, 2), ("a", 2, 1), ("b", 1, 1)]
     problems = [Problem("error", *place, path="", message="x") for place in places]
-    assert sorted(problems[::-1]) == problems
+    assert sorted([problems[2], problems[0], problems[3], problems[1]]) == problems
 
 
 @given(st.randoms(use_true_random=False), st.integers(min_value=1, max_value=8))
@@ -98,7 +106,7 @@ def test_the_digest_and_the_policy_set_do_not_depend_on_files_or_order(chance: r
         ("clusters: [onprem, cloud]", "clusters: [cloud, onprem]", False),
     ],
 )
-def test_the_digest_is_of_what_the_documents_mean(old: str, new: str, same: bool) -> None:  # noqa: FBT001 - a table's column
+def test_the_digest_is_of_what_the_documents_mean(old: str, new: str, *, same: bool) -> None:
     assert SOUND.count(old) == 1
     changed = load({"a.yaml": SOUND.replace(old, new)}).require()
     assert (changed.digest == load({"a.yaml": SOUND}).require().digest) is same

@@ -15,7 +15,9 @@ def test_a_duration_is_read_in_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("value", [5, 0.5, None, True, "", "5", "5 s", "-5s", "s", "5s ", "5s\n", "\u0665s", "5sec", "1e3s"])
+@pytest.mark.parametrize(
+    "value", [5, 0.5, None, True, "", "5", "5 s", "-5s", "s", "5s ", "5s\n", "\u0665s", "5sec", "1e3s"]
+)
 def test_what_is_not_a_duration_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="expected a duration such as 500ms"):
         parse_duration(value)

@@ -3,13 +3,20 @@ from tests.policies.writing import errors_in
 HEAD = "apiVersion: penstock/v1\n"
 
 
+def document(kind: str, name: str, spec: str) -> str:
+    return f"{HEAD}kind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+
+
 def policy(spec: str) -> str:
-    return f"{HEAD}kind: TrafficPolicy\nmetadata: {{name: batch}}\nspec: {spec}\n"
+    return document("TrafficPolicy", "batch", spec)
 
 
 def test_an_unknown_cluster_in_a_policy_is_an_error_with_a_guess() -> None:
     assert errors_in(policy("{match: {path: /batch/}, dataClass: public, clusters: [onprem, clowd]}")) == [
-        'a.yaml:4:70: spec.clusters[1]: no Cluster is named "clowd"; expected one of cloud, onprem; did you mean "cloud"?'
+        (
+            'a.yaml:4:70: spec.clusters[1]: no Cluster is named "clowd"; '
+            'expected one of cloud, onprem; did you mean "cloud"?'
+        )
     ]
 
 
@@ -31,17 +38,19 @@ spec:
 
 
 def test_an_unknown_listener_in_a_group_is_an_error_and_another_kind_of_that_name_is_mentioned() -> None:
-    text = f"{HEAD}kind: NodeGroup\nmetadata: {{name: us}}\nspec: {{match: {{cluster: us}}, region: us-east, listeners: [chat]}}\n"
+    text = document("NodeGroup", "us", "{match: {cluster: us}, region: us-east, listeners: [chat]}")
     assert errors_in(text) == [
         'a.yaml:4:59: spec.listeners[0]: no Listener is named "chat", though a TrafficPolicy is; expected one of public'
     ]
 
 
 def test_an_unknown_cluster_in_a_residency_rule_is_an_error() -> None:
-    text = f"{HEAD}kind: ResidencyRule\nmetadata: {{name: x}}\nspec: {{dataClass: public, allow: {{clusters: [on-prem]}}}}\n"
+    text = document("ResidencyRule", "x", "{dataClass: public, allow: {clusters: [on-prem]}}")
     assert errors_in(text) == [
-        'a.yaml:4:46: spec.allow.clusters[0]: no Cluster is named "on-prem"; '
-        'expected one of cloud, onprem; did you mean "onprem"?'
+        (
+            'a.yaml:4:46: spec.allow.clusters[0]: no Cluster is named "on-prem"; '
+            'expected one of cloud, onprem; did you mean "onprem"?'
+        )
     ]
 
 
@@ -62,6 +71,16 @@ def test_documents_of_different_kinds_may_share_a_name() -> None:
         )
         == []
     )
+
+
+def test_a_long_vocabulary_is_cut_short() -> None:
+    feeds = "---\n".join(document("CostFeed", f"feed-{index:02}", "{type: file, path: x.json}") for index in range(20))
+    spec = (
+        "{site: cloud, region: x, engine: tgi, models: [m], endpoints: [{address: 10.0.0.2, port: 1}], "
+        "capacity: {concurrency: 1}, cost: {feed: none, key: x}}"
+    )
+    (error,) = errors_in(f"{feeds}---\n{document('Cluster', 'spare', spec)}")
+    assert error.endswith("expected one of " + ", ".join(f"feed-{index:02}" for index in range(12)) + ", and 8 more")
 
 
 def test_a_name_listed_twice_is_an_error() -> None:

@@ -33,7 +33,8 @@ spec:
             "  capacity:",
             "  capacty: {}\n  capacity:",
             (
-                "a.yaml:12:3: spec.capacty: unknown field; expected one of site, region, engine, models, endpoints, capacity, "
+                "a.yaml:12:3: spec.capacty: unknown field; "
+                "expected one of site, region, engine, models, endpoints, capacity, "
                 'cost, health, outlierDetection, connectTimeout; did you mean "capacity"?'
             ),
         ),
@@ -49,7 +50,8 @@ spec:
             "{interval: 1s}",
             "{unhealthy_threshold: 2}",
             (
-                "a.yaml:13:12: spec.health.unhealthy_threshold: unknown field; expected one of path, interval, timeout, "
+                "a.yaml:13:12: spec.health.unhealthy_threshold: unknown field; "
+                "expected one of path, interval, timeout, "
                 'unhealthyThreshold, healthyThreshold, rampInterval; did you mean "unhealthyThreshold"?'
             ),
         ),
@@ -92,20 +94,27 @@ spec:
         (
             "site: on_prem",
             "site: on-prem",
-            'a.yaml:6:9: spec.site: unknown value "on-prem"; expected one of on_prem, cloud, edge; did you mean "on_prem"?',
+            (
+                'a.yaml:6:9: spec.site: unknown value "on-prem"; '
+                'expected one of on_prem, cloud, edge; did you mean "on_prem"?'
+            ),
         ),
         (
             "engine: vllm",
             "engine: VLLM",
             (
-                'a.yaml:8:11: spec.engine: unknown value "VLLM"; expected one of vllm, sglang, trtllm, triton, nim, tgi, '
+                'a.yaml:8:11: spec.engine: unknown value "VLLM"; '
+                "expected one of vllm, sglang, trtllm, triton, nim, tgi, "
                 'rayserve, ollama, openai; did you mean "vllm"?'
             ),
         ),
         (
             "models: [llama]",
             "models: llama",
-            'a.yaml:9:11: spec.models: wrong type: got "llama"; expected a list of at least one; did you mean "[llama]"?',
+            (
+                'a.yaml:9:11: spec.models: wrong type: got "llama"; '
+                'expected a list of at least one; did you mean "[llama]"?'
+            ),
         ),
         (
             "models: [llama]",
@@ -115,7 +124,10 @@ spec:
         (
             "models: [llama]",
             "models: [3]",
-            "a.yaml:9:12: spec.models[0]: wrong type: got 3; expected text of 1 to 256 characters, in quotes",
+            (
+                "a.yaml:9:12: spec.models[0]: wrong type: got 3; "
+                "expected text of 1 to 256 characters without control characters, in quotes"
+            ),
         ),
         (
             "interval: 1s",
@@ -166,7 +178,8 @@ spec:
             "  health: {interval: 1s}",
             "  health:",
             (
-                "a.yaml:13:10: spec.health: the value is missing; expected a mapping with the fields path, interval, timeout, "
+                "a.yaml:13:10: spec.health: the value is missing; "
+                "expected a mapping with the fields path, interval, timeout, "
                 "unhealthyThreshold, healthyThreshold, rampInterval"
             ),
         ),
@@ -235,6 +248,13 @@ def test_a_long_wrong_value_is_shortened_and_credentials_are_left_out() -> None:
     assert error.startswith('a.yaml:4:25: spec.url: malformed value "htp://***@prices.example.com/xxx')
     assert "secret" not in error
     assert len(error) < 200
+
+
+def test_an_odd_key_is_told_on_one_short_line() -> None:
+    (error,) = errors_in(CLUSTER.replace("  capacity:", f'  "a\\nb{"c" * 100}": 1\n  capacity:'))
+    assert error.startswith('a.yaml:12:3: spec["a\\nbccc')
+    assert "\n" not in error
+    assert "c" * 60 not in error
 
 
 def test_every_pattern_of_the_schema_is_explained_in_words() -> None:

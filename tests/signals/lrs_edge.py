@@ -28,6 +28,8 @@ def _composite(name: str, members: list[str]) -> dict[str, Any]:
         "name": name,
         "connect_timeout": "0.5s",
         "lb_policy": "CLUSTER_PROVIDED",
+        # The default of 3 retries at a time would fail the fourth.
+        "circuit_breakers": {"thresholds": [{"max_retries": 1000}]},
         "cluster_type": {
             "name": "envoy.clusters.composite",
             "typed_config": {

@@ -14,7 +14,7 @@ async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncI
     """Answer every request with ``handler``; gives the port."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()

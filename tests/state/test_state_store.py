@@ -230,6 +230,19 @@ async def test_many_writers_of_two_processes_make_one_whole_chain(store: Store, 
         assert len(await other.drains(NOW)) == 20
 
 
+@pytest.mark.parametrize("turns", [1, 3, 10, 30, 100])
+async def test_a_write_that_is_cancelled_is_there_whole_or_not_at_all(store: Store, turns: int) -> None:
+    writing = asyncio.create_task(store.add_drain(_drain(), "ann"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    assert len(await store.drains(NOW)) == len(await store.audit(10))
+    await store.add_drain(_drain("cloud-eu"), "ann")
+    assert "cloud-eu" in await store.drains(NOW)
+    assert await store.verify_audit() is None
+
+
 async def test_readers_and_writers_of_a_database_in_memory_do_not_meet() -> None:
     async with await Store.open("sqlite://", _clock) as store:
         await asyncio.gather(

@@ -113,6 +113,7 @@ def _rows_of(situation: Situation, rung: Rung) -> dict[RowKey, Row]:
             notes=(Note(Stage.SOLVE, f"fell back to {rung}"),),
             changed_at=before.changed_at if before is not None and same else situation.now,
             moved_at=before.moved_at if before is not None else situation.now,
+            cost_moved_at=before.cost_moved_at if before is not None else situation.now,
             demand=situation.demand.rates[key],
         )
     return rows

@@ -103,6 +103,7 @@ def _row(situation: Situation, path: _Path, overloaded: frozenset[str]) -> Row:
         notes=notes,
         changed_at=row.changed_at if row is not None and row.weights == weights else situation.now,
         moved_at=situation.now if step.stepped or row is None else row.moved_at,
+        cost_moved_at=situation.now if step.cost_stepped or row is None else row.cost_moved_at,
         demand=path.problem.demand,
         move=step.move,
     )
@@ -111,10 +112,10 @@ def _row(situation: Situation, path: _Path, overloaded: frozenset[str]) -> Row:
 def _step(situation: Situation, path: _Path, overloaded: frozenset[str]) -> Step:
     row = path.row
     if row is None or not path.target or path.outcome is Outcome.HELD_ALL_DOWN:
-        return Step(path.here, Move.NONE, stepped=False, notes=())
+        return Step(path.here, Move.NONE, notes=())
     if situation.health.frozen:
         note = Note(Stage.LIMIT, "held, inputs distrusted", {"gap": distance(path.here, path.target)})
-        return Step(path.here, Move.NONE, stepped=False, notes=(note,))
+        return Step(path.here, Move.NONE, notes=(note,))
     health = situation.health.clusters
     returning = {
         name: situation.policy.clusters[name].spec.health.ramp_interval

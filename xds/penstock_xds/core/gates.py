@@ -3,12 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from penstock_xds.core.references import ForeignVersion, Held, mentions
+from penstock_xds.core.references import UNKNOWN, Held, mentions
 from penstock_xds.core.snapshot import Resource, Snapshot
 from penstock_xds.core.type_state import Outstanding, TypeState
-
-# May name anything.
-_NOT_HEARD_OF_YET = ForeignVersion("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,7 @@ class Gates:
                 remaining = target.resources(type_url) if user is state else None
                 users += self._about_to_change(user, remaining, now)
             elif now < self._grace_until and target.resources(type_url):
-                users.append(_NOT_HEARD_OF_YET)
+                users.append(UNKNOWN)
         return users
 
     def next_change(self, now: float) -> float | None:

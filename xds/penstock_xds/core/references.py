@@ -29,6 +29,10 @@ Held = Resource | ForeignVersion
 """What a client has under a name."""
 
 
+UNKNOWN = ForeignVersion("")
+"""Something not seen yet; it may name anything."""
+
+
 def mentions(held: Held, names: Iterable[str]) -> bool:
     """Whether the resource may refer to any of the names; an unknown body may refer to anything."""
     if isinstance(held, ForeignVersion):

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from penstock_xds.core.gates import Gates, Unconfirmed
 from penstock_xds.core.messages import DeltaRequest, Event, Nacked, Response, SotwRequest, TypeView, Variant
 from penstock_xds.core.order import round_order
-from penstock_xds.core.references import ForeignVersion, endpoints_of, mentions
+from penstock_xds.core.references import UNKNOWN, ForeignVersion, Held, endpoints_of, mentions
 from penstock_xds.core.snapshot import Resource, Snapshot, set_version
 from penstock_xds.core.type_state import Outstanding, TypeState
 from penstock_xds.types import CLUSTER, ENDPOINT
@@ -123,15 +123,19 @@ class StreamCore:
     def poll(self, now: float) -> list[Response]:
         """Return the responses to write now, in this order. They count as sent."""
         responses: list[Response] = []
-        # What a later type turns out to hold already may free an earlier one, so look again until nothing moves.
+        removing = False
+        # What a later type turns out to hold already may free an earlier one, so look again until nothing moves;
+        # and only then at removals, so that they come last.
         while self._target is not None:
             before = self._progress()
             for state in list(self._order):
                 # Asked for each in turn: an earlier type may have given a later one something to send.
                 if state.requested and state.waiting:
-                    responses += self._respond(state, self._target, now)
+                    responses += self._respond(state, self._target, now, removing=removing)
             if self._progress() == before:
-                break
+                if removing:
+                    break
+                removing = True
         waits = any(state.requested and state.waiting for state in self._order)
         self._deadline = self._gates.next_change(now) if waits else None
         return responses
@@ -148,11 +152,11 @@ class StreamCore:
         open_ends = sum(len(s.candidates) + len(s.forced) + s.unanswered for s in self._order)
         return open_ends, self._nonces
 
-    def _respond(self, state: TypeState, target: Snapshot, now: float) -> list[Response]:
+    def _respond(self, state: TypeState, target: Snapshot, now: float, *, removing: bool) -> list[Response]:
         if not self._gates.may_push(state, now) or self._already_held(state, target):
             return []
         asked = bool(state.forced)
-        plan = self._plan(state, target, now)
+        plan = self._plan(state, target, now, removing=removing)
         # A first answer waits until it is whole: clients take it for all there is.
         if state.unanswered and not state.sent and plan.held_back:
             state.candidates.update(r.name for r in plan.upserts)
@@ -192,14 +196,15 @@ class StreamCore:
         state.acked_version = claimed
         return True
 
-    def _plan(self, state: TypeState, target: Snapshot, now: float) -> _Plan:
+    def _plan(self, state: TypeState, target: Snapshot, now: float, *, removing: bool) -> _Plan:
         plan = _Plan()
         present = target.resources(state.type_url)
         names = sorted(state.candidates | state.forced)
         # Removals first: what is about to change in this very round still counts as a user of the old.
         leaving = [name for name in names if name not in present]
         if leaving:
-            self._plan_removals(state, target, leaving, plan, now)
+            users = self._gates.users(state, target, now) if removing else [UNKNOWN]
+            self._plan_removals(state, leaving, plan, users)
         unconfirmed: Unconfirmed | None = None
         for name in names:
             wanted = present.get(name)
@@ -217,8 +222,7 @@ class StreamCore:
             state.forced.discard(name)
         return plan
 
-    def _plan_removals(self, state: TypeState, target: Snapshot, names: Iterable[str], plan: _Plan, now: float) -> None:
-        users = self._gates.users(state, target, now)
+    def _plan_removals(self, state: TypeState, names: Iterable[str], plan: _Plan, users: Iterable[Held]) -> None:
         for name in names:
             held = name in state.sent
             if held and any(mentions(user, (name,)) for user in users):

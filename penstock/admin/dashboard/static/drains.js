@@ -1,7 +1,8 @@
 // The dialog that drains and undrains. What a drain would do is worked out by the server before anybody decides.
 
 import { post, remove } from "./api.js";
-import { byId, setAttribute, setText } from "./dom.js";
+import { byId, h, keyed, setAttribute, setText } from "./dom.js";
+import { count, percent } from "./format.js";
 
 const OWNER_KEY = "penstock.owner";
 const DRY_RUN_PAUSE_MS = 300;
@@ -34,7 +35,7 @@ function open(cluster, undrain) {
   setText(byId("drain-lead"), undrain
     ? `Drained by ${cluster.drain.owner}: ${cluster.drain.reason}. Its share comes back step by step.`
     : "Its traffic moves to the remaining clusters. Requests and streams under way run to their end.");
-  for (const id of ["drain-times", "drain-impact"]) byId(id).hidden = undrain;
+  for (const id of ["drain-times", "drain-impact", "drain-remaining"]) byId(id).hidden = undrain;
   byId("drain-force-row").hidden = true;
   byId("drain-force").checked = false;
   byId("drain-error").hidden = true;
@@ -66,14 +67,23 @@ async function dryRun() {
     const body = { ...wish(), force: false, dryRun: true };
     const answer = await post("/api/v1/drains", { ...body, reason: body.reason || "dry run", owner: body.owner || "dashboard" });
     if (mine !== asked || !current) return;
-    const { feasible: can, sentence } = answer.impact;
-    showImpact(sentence, can ? "good" : "error", can);
+    const { feasible: can, sentence, rows = [] } = answer.impact;
+    showImpact(sentence, can ? "good" : "error", can, rows.flatMap((row) => row.remaining));
   } catch (error) {
     if (mine === asked && current) showImpact(error.message, "error", null);
   }
 }
 
-function showImpact(text, tone, can) {
+function showImpact(text, tone, can, remaining = []) {
+  // A cluster that carries several rows is told once: its figures are of the whole cluster.
+  const clusters = [...new Map(remaining.map((each) => [each.cluster, each])).values()];
+  keyed(byId("drain-remaining"), clusters, (each) => each.cluster, (each) => {
+    const figures = h("span");
+    return {
+      root: h("li", {}, h("span", {}, each.cluster), figures),
+      update: (now) => setText(figures, `${count(now.loadBefore)} → ${count(now.loadAfter)} of ${count(now.capacity)} in flight, ${percent(now.utilisation)}`),
+    };
+  });
   feasible = can;
   setText(byId("drain-impact"), text);
   setAttribute(byId("drain-impact"), "data-tone", tone);

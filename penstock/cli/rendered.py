@@ -1,25 +1,22 @@
-"""Compiled Envoy resources as people read them."""
+"""Compiled Envoy resources as people read them.
+
+Imported only when it is needed: the Envoy message types take the better part of a second to load.
+"""
 
 import json
-from enum import StrEnum
 
 import yaml
 
 from penstock.cli.errors import FINDINGS, CommandError
+from penstock.cli.terminal import Rendering
 from penstock_envoy.compiler import Compiler
+from penstock_envoy.rendering import render
 from penstock_envoy.residency import ResidencyBreach, prove
 from penstock_policies.engine import decide
 from penstock_policies.observations import Observations
 from penstock_policies.overrides import Overrides
 from penstock_policies.policyset import PolicySet
 from penstock_policies.suggestions import closest
-
-
-class Rendering(StrEnum):
-    """The forms of rendered resources."""
-
-    YAML = "yaml"
-    JSON = "json"
 
 
 def render_policy(policy: PolicySet, group: str | None, form: Rendering) -> str:
@@ -43,7 +40,7 @@ def render_policy(policy: PolicySet, group: str | None, form: Rendering) -> str:
             raise CommandError(f"refused: {error}", exit_code=FINDINGS) from error
         by_type: dict[str, list[dict[str, object]]] = {}
         for resource in resources:
-            by_type.setdefault(resource.type_url, []).append(readable(resource))
+            by_type.setdefault(resource.type_url, []).append(render(resource))
         rendered[name] = by_type
     if form is Rendering.JSON:
         return json.dumps(rendered, indent=2, ensure_ascii=False)

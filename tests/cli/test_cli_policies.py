@@ -1,0 +1,113 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from penstock.control import serve as control_serve
+from penstock.control.errors import StartError
+from tests.cli.conftest import Run
+
+EXAMPLE = Path(__file__).parents[2] / "policies" / "examples" / "hybrid"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(EXAMPLE, tmp_path / "policies"))
+
+
+def break_policy(directory: Path) -> None:
+    (directory / "broken.yaml").write_text(
+        "apiVersion: penstock/v1\nkind: NodeGroup\nmetadata: {name: x}\n"
+        "spec: {mach: {cluster: x}, region: a, listeners: [p]}\n"
+    )
+
+
+def test_a_sound_directory_validates(run: Run, directory: Path) -> None:
+    ran = run("validate", str(directory))
+    assert ran.code == 0
+    assert "valid: 2 clusters, 2 traffic policies, 1 node group" in ran.out
+    assert run("validate", str(directory), "-o", "json").json["valid"] is True
+
+
+def test_a_broken_directory_exits_with_1_and_names_the_place(run: Run, directory: Path) -> None:
+    break_policy(directory)
+    ran = run("validate", str(directory))
+    assert ran.code == 1
+    assert "broken.yaml:4:" in ran.out
+    assert 'did you mean "match"?' in ran.out
+    answer = run("validate", str(directory), "-o", "json")
+    assert answer.code == 1
+    assert "match" in [problem["suggestion"] for problem in answer.json["problems"]]
+
+
+def test_a_directory_that_is_not_there_exits_with_2(run: Run, tmp_path: Path) -> None:
+    assert run("validate", str(tmp_path / "nowhere")).code == 2
+    assert run("render", str(tmp_path / "nowhere")).code == 2
+
+
+def test_render_prints_the_envoy_resources_of_each_group(run: Run, directory: Path) -> None:
+    ran = run("render", str(directory))
+    assert ran.code == 0
+    resources = yaml.safe_load(ran.out)["edge-eu"]
+    kinds = {type_url.rpartition(".")[2] for type_url in resources}
+    assert kinds == {"Cluster", "ClusterLoadAssignment", "Listener", "RouteConfiguration"}
+    assert json.loads(run("render", str(directory), "-o", "json", "--group", "edge-eu").out)["edge-eu"] == resources
+
+
+def test_render_of_the_same_files_is_the_same_to_the_byte(run: Run, directory: Path) -> None:
+    assert run("render", str(directory)).out == run("render", str(directory)).out
+
+
+def test_render_of_an_unknown_group_or_a_broken_directory_prints_nothing(run: Run, directory: Path) -> None:
+    unknown = run("render", str(directory), "--group", "edge-uk")
+    assert (unknown.code, unknown.out) == (2, "")
+    assert "did you mean edge-eu?" in unknown.err
+    break_policy(directory)
+    broken = run("render", str(directory))
+    assert (broken.code, broken.out) == (1, "")
+    assert "broken.yaml:4:" in broken.err
+
+
+def test_schema_is_a_json_schema(run: Run) -> None:
+    assert run("schema").json["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_bootstrap_is_what_envoy_is_started_with(run: Run) -> None:
+    ran = run("bootstrap", "--node-id", "edge-1", "--group", "edge-eu", "--xds", "penstock.example:18000")
+    assert ran.code == 0
+    assert yaml.safe_load(ran.out)["node"]["id"] == "edge-1"
+    as_json = run("bootstrap", "--node-id", "edge-1", "--group", "edge-eu", "--xds", "[::1]:18000", "-o", "json")
+    assert json.loads(as_json.out)["node"]["cluster"] == "edge-eu"
+
+
+@pytest.mark.parametrize("address", ["18000", "host:", "host:0", "::1:18000"])
+def test_bootstrap_of_a_wrong_address_exits_with_2(run: Run, address: str) -> None:
+    ran = run("bootstrap", "--node-id", "edge-1", "--group", "edge-eu", "--xds", address)
+    assert ran.code == 2
+    assert "--xds" in ran.err
+
+
+def test_serve_hands_its_options_over(run: Run, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[control_serve.ServeOptions] = []
+    monkeypatch.setattr(control_serve, "run", given.append)
+    assert (
+        run("serve", "--policies", str(directory), "--admin-address", "127.0.0.1:0", "--log-format", "json").code == 0
+    )
+    (options,) = given
+    assert options.policies == directory
+    assert (options.admin_address, options.xds_address) == ("127.0.0.1:0", "127.0.0.1:18000")
+    assert (options.state, options.log_format) == ("sqlite:///penstock.db", "json")
+
+
+def test_serve_that_cannot_start_exits_with_2_and_says_why(
+    run: Run, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: control_serve.ServeOptions) -> None:
+        raise StartError("cannot serve xDS on 127.0.0.1:18000: taken")
+
+    monkeypatch.setattr(control_serve, "run", fail)
+    ran = run("serve", "--policies", str(directory))
+    assert ran.code == 2
+    assert "taken" in ran.err

