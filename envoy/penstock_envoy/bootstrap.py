@@ -6,7 +6,7 @@ Everything else Envoy needs comes over xDS. Plain data and YAML, because people 
 import ipaddress
 from typing import Final, Literal
 
-import yaml
+from penstock_envoy.envoy_yaml import dump
 
 Variant = Literal["delta", "sotw"]
 
@@ -37,7 +37,7 @@ def render(
     max_heap_bytes: int | None = None,
 ) -> str:
     """A complete bootstrap as YAML; :func:`document` says what the arguments mean."""
-    return yaml.safe_dump(
+    return dump(
         document(
             node_id,
             group_cluster,
@@ -49,8 +49,7 @@ def render(
             load_stats=load_stats,
             max_connections=max_connections,
             max_heap_bytes=max_heap_bytes,
-        ),
-        sort_keys=False,
+        )
     )
 
 

@@ -166,6 +166,8 @@ class EnvoyProcess:
 
     def ready(self) -> bool:
         """Whether Envoy says now that it is LIVE."""
+        if self._admin is None:
+            return False
         try:
             status, _ = self._get("/ready")
         except (OSError, http.client.HTTPException):

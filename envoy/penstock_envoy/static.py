@@ -7,8 +7,7 @@ with the weights of the moment it was made.
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-import yaml
-
+from penstock_envoy.envoy_yaml import dump
 from penstock_envoy.rendering import render
 from penstock_envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, EnvoyResource
 
@@ -42,7 +41,7 @@ def static_bootstrap(
         "admin": {"address": _loopback(admin_port)},
         "static_resources": {"clusters": clusters, "listeners": listeners},
     }
-    return yaml.safe_dump(bootstrap, sort_keys=False)
+    return dump(bootstrap)
 
 
 def _with_endpoints(cluster: _Dict, endpoints: Mapping[str, _Dict]) -> _Dict:

@@ -39,7 +39,7 @@ def _row_lines(row: Row, decision: Decision, now: float) -> Iterator[str]:
         yield f"           {_inputs(cluster, decision)}"
         if len(row.legs.get(cluster, ())) > 1:
             yield f"           if it fails within a request: {', then '.join(row.legs[cluster][1:])}"
-    for cluster in sorted(row.excluded):
+    for cluster in sorted(row.excluded.keys() - row.weights.keys()):
         yield f"  excluded {cluster}: {row.excluded[cluster]}"
     yield (
         f"  demand about {row.demand:.1f} requests/s; "

@@ -3,11 +3,11 @@
 Pure: everything is read from the control plane at the moment of asking.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from penstock.admin.ports import ControlPlane, SyncStatus
+from penstock.admin.ports import ConnectedEnvoy, ControlPlane, SyncStatus
 from penstock.admin.wire import short_type
 from penstock_policies.decision import HealthState
 from penstock_policies.policyset import PolicySet
@@ -99,10 +99,10 @@ def _feeds(control: ControlPlane) -> Iterator[Finding]:
             yield Finding("warning", "feed-failing", f"Cost feed {name} fails{because}; its last prices hold")
 
 
-def _envoys(control: ControlPlane) -> Iterator[Finding]:
+def _envoys(envoys: Sequence[ConnectedEnvoy]) -> Iterator[Finding]:
     refusing = [
         (envoy.node, short_type(state.type_url), state.error)
-        for envoy in control.streams()
+        for envoy in envoys
         for state in envoy.types
         if state.status is SyncStatus.NACKED
     ]
@@ -126,7 +126,7 @@ def _drains(control: ControlPlane) -> Iterator[Finding]:
             )
 
 
-def findings(control: ControlPlane) -> list[Finding]:
-    """Everything worth knowing now, worst first."""
-    found = [finding for part in (_policy, _engine, _envoys, _feeds, _drains) for finding in part(control)]
+def findings(control: ControlPlane, envoys: Sequence[ConnectedEnvoy]) -> list[Finding]:
+    """Everything worth knowing now, worst first; ``envoys`` are the streams of this moment."""
+    found = [*_policy(control), *_engine(control), *_envoys(envoys), *_feeds(control), *_drains(control)]
     return sorted(found, key=lambda finding: ORDER.index(finding.severity))

@@ -9,6 +9,8 @@ SAME_SHARE = 0.0005
 def why(cluster: str, row: Row, decision: Decision) -> str:
     """Tell what bounds or drives this weight."""
     share, target = row.weights.get(cluster, 0) / TOTAL_WEIGHT, row.target.get(cluster, 0.0)
+    if cluster in row.excluded:
+        return row.excluded[cluster]
     parts: list[str] = []
     left = decision.draining.get(cluster)
     if left is not None:

@@ -5,11 +5,10 @@ Imported only when it is needed: the Envoy message types take the better part of
 
 import json
 
-import yaml
-
 from penstock.cli.errors import FINDINGS, CommandError
 from penstock.cli.terminal import Rendering
 from penstock_envoy.compiler import Compiler
+from penstock_envoy.envoy_yaml import dump
 from penstock_envoy.rendering import render
 from penstock_envoy.residency import ResidencyBreach, prove
 from penstock_policies.engine import decide
@@ -44,4 +43,4 @@ def render_policy(policy: PolicySet, group: str | None, form: Rendering) -> str:
         rendered[name] = by_type
     if form is Rendering.JSON:
         return json.dumps(rendered, indent=2, ensure_ascii=False)
-    return yaml.safe_dump(rendered, sort_keys=False, allow_unicode=True, width=120)
+    return dump(rendered)

@@ -130,11 +130,7 @@ class Plane:
     def ready(self) -> Readiness:
         """Ready when every node group of a policy in force has a complete snapshot to be served."""
         policy = self._decider.policy
-        errors = sum(problem.severity == "error" for problem in self._keeper.problems)
         details: dict[str, str | int | float | bool | None] = {
-            "policyDigest": policy.digest if policy else None,
-            "policyErrors": errors,
-            "firstPolicyError": next((str(p) for p in self._keeper.problems if p.severity == "error"), None),
             "decisionWithheld": self._decider.withheld or None,
             "envoys": len(self._streams()),
         }
@@ -203,7 +199,6 @@ class Plane:
                 raise StoreUnavailableError(str(error)) from error
             self._decider.set_drains({**self._decider.overrides.drains, request.cluster: drain})
             self._decider.decide_now()
-            logger.info("drained", extra={"cluster": drain.cluster, "owner": drain.owner, "until": drain.until})
             return DrainOutcome(drain=drain, impact=impact, applied=True, replaced=before)
 
     async def undrain(self, cluster: str, actor: str, reason: str) -> Drain:
@@ -218,7 +213,6 @@ class Plane:
                 raise StoreUnavailableError(str(error)) from error
             self._decider.set_drains({n: d for n, d in self._decider.overrides.drains.items() if n != cluster})
             self._decider.decide_now()
-            logger.info("undrained", extra={"cluster": cluster, "actor": actor})
             return drain
 
     async def expire_drains(self) -> None:

@@ -29,13 +29,19 @@ STEADY_RATES: Final = {EU: 24.0, US: 10.0, EU_RESTRICTED: 4.0, US_RESTRICTED: 3.
 PEAK_EU_RATE: Final = 95.0
 """More than on-prem can carry alone, and within what this machine can simulate beside everything else."""
 
-BOUND_SECONDS: Final = 25.0
+BOUND_SECONDS: Final = 30.0
 """How long an act may wait for what it promised. Most take a few seconds; slow machines take longer."""
+
+SETTLED_SECONDS: Final = 3.0
+"""How long a new balance must last to count: passing through it on the way elsewhere is not keeping a promise."""
 
 POLL_SECONDS: Final = 0.1
 
 SPILL: Final = 0.08
 """The least share of an edge's traffic that counts as a spill."""
+
+FILLED: Final = 0.3
+"""The least share of the EU edge's peak that on-prem serves when it is used as it should be: it can carry 70 %."""
 
 STRAY: Final = 0.02
 """The most that may still be on its way from before."""
@@ -63,16 +69,21 @@ class Scene:
         """The fraction of a traffic that a cluster served in the window."""
         return self.gauge.window.share(traffic).get(cluster, 0.0)
 
-    async def until(self, seen: Callable[[], bool], seconds: float = BOUND_SECONDS) -> bool:
-        """Watch traffic until a whole window shows something; whether it did before the time was over."""
+    async def until(self, seen: Callable[[], bool], *, lasting: float = 0.0, seconds: float = BOUND_SECONDS) -> bool:
+        """Watch traffic until a whole window shows something, for ``lasting`` seconds; whether it did in time."""
         self.gauge.forget()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while not (self.gauge.filled and seen()):
-            if loop.time() > deadline:
-                return False
+        since: float | None = None
+        while loop.time() < deadline:
+            if not (self.gauge.filled and seen()):
+                since = None
+            elif since is None:
+                since = loop.time()
+            if since is not None and loop.time() - since >= lasting:
+                return True
             await self.watch(POLL_SECONDS)
-        return True
+        return False
 
     async def watch(self, seconds: float) -> None:
         """Let time pass with the figures in view."""
@@ -103,7 +114,8 @@ async def steady(scene: Scene) -> tuple[bool, str]:
         scene.load.set_rate(name, rate)
     scene.publish_prices(dict(LIST_PRICES))
     held = await scene.until(
-        lambda: all(scene.share(name, ON_PREM) >= 1 - STRAY for name in (EU, US, EU_RESTRICTED, US_RESTRICTED))
+        lambda: all(scene.share(name, ON_PREM) >= 1 - STRAY for name in (EU, US, EU_RESTRICTED, US_RESTRICTED)),
+        lasting=SETTLED_SECONDS,
     )
     return held, f"{scene.share(EU, ON_PREM):.0%} of EU and {scene.share(US, ON_PREM):.0%} of US traffic on-prem"
 
@@ -115,7 +127,7 @@ async def peak(scene: Scene) -> tuple[bool, str]:
         lambda: (
             scene.share(EU, CLOUD_EU) >= SPILL
             and scene.share(EU, CLOUD_US) <= STRAY
-            and scene.share(EU, ON_PREM) >= 0.3
+            and scene.share(EU, ON_PREM) >= FILLED
         )
     )
     return held, (
@@ -128,10 +140,17 @@ async def price_drop(scene: Scene) -> tuple[bool, str]:
     """The far cloud becomes the cheaper one in spite of the distance."""
     dropped = LIST_PRICES[CLOUD_US] * PRICE_DROP
     scene.publish_prices({**LIST_PRICES, CLOUD_US: dropped})
-    held = await scene.until(lambda: scene.share(EU, CLOUD_US) >= SPILL and scene.share(EU, CLOUD_EU) <= STRAY)
+    held = await scene.until(
+        lambda: (
+            scene.share(EU, CLOUD_US) >= SPILL
+            and scene.share(EU, CLOUD_EU) <= STRAY
+            and scene.share(EU, ON_PREM) >= FILLED
+        ),
+        lasting=SETTLED_SECONDS,
+    )
     return held, (
-        f"{CLOUD_US} at {dropped:.2f} USD/Mtok now has {scene.share(EU, CLOUD_US):.0%} of EU traffic, "
-        f"{CLOUD_EU} {scene.share(EU, CLOUD_EU):.0%}"
+        f"{CLOUD_US} at {dropped:.2f} USD/Mtok: EU edge: {scene.share(EU, ON_PREM):.0%} on-prem, "
+        f"{scene.share(EU, CLOUD_EU):.0%} in {CLOUD_EU}, {scene.share(EU, CLOUD_US):.0%} in {CLOUD_US}"
     )
 
 
@@ -169,7 +188,7 @@ async def on_prem_outage(scene: Scene) -> tuple[bool, str]:
     back = await scene.until(
         lambda: (
             scene.gauge.window.restricted_503 == 0
-            and scene.share(EU, ON_PREM) >= 0.3
+            and scene.share(EU, ON_PREM) >= FILLED
             and bool(scene.gauge.window.share(EU_RESTRICTED))
         )
     )

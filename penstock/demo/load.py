@@ -216,7 +216,7 @@ class LoadGenerator:
                 cluster=cluster,
                 attempts=_attempts(response.headers.get(ATTEMPTS_HEADER)),
                 seconds=loop.time() - started,
-                first_token_seconds=first_token,
+                first_token_seconds=first_token if streamed else None,
                 tokens=tokens,
                 cost_usd=tokens * self._price_of(cluster) / 1e6,
                 failure=truncated or failure,

@@ -69,9 +69,10 @@ async def set_up(stack: AsyncExitStack, console: Console, directory: Path) -> Sc
     for edge in ports.edges:
         console.print(
             f"{edge.group:<14} public http://127.0.0.1:{edge.public_port}/v1   "
-            f"restricted http://127.0.0.1:{edge.internal_port}/v1"
+            f"restricted http://127.0.0.1:{edge.internal_port}/v1",
+            soft_wrap=True,
         )
-    console.print(f"policy files   {policies}")
+    console.print(f"policy files   {policies}", soft_wrap=True)
     prices = {**LIST_PRICES, ON_PREM: ON_PREM_PRICE}
     load = LoadGenerator(_traffic(ports.edges), price_of=lambda cluster: prices.get(cluster, 0.0))
     await load.start()

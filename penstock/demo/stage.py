@@ -37,18 +37,19 @@ class Stage:
 
     def say(self, text: str, style: str = "") -> None:
         """One line that stays."""
-        self._console.print(Text(text, style=style))
+        self._console.print(Text(text, style=style), soft_wrap=True)
 
     def headline(self, number: int, title: str, promise: str) -> None:
         """An act begins."""
         self._console.print()
-        self._console.print(Text(f"Act {number}: {title}", style="bold cyan"))
-        self._console.print(Text(f"  promise: {promise}"))
+        self._console.print(Text(f"Act {number}: {title}", style="bold cyan"), soft_wrap=True)
+        self._console.print(Text(f"  promise: {promise}"), soft_wrap=True)
 
     def verdict(self, *, held: bool, detail: str, seconds: float) -> None:
         """An act has ended."""
         mark, style = ("held", "bold green") if held else ("BROKEN", "bold red")
-        self._console.print(Text.assemble(("  " + mark, style), f" after {seconds:.1f} s: {detail}"))
+        verdict = Text.assemble(("  " + mark, style), f" after {seconds:.1f} s: {detail}")
+        self._console.print(verdict, soft_wrap=True)
 
     def show(self, gauge: Gauge, failed: int) -> None:
         """The figures of this moment."""

@@ -23,6 +23,7 @@ class Outcome:
     attempts: int = 1
     seconds: float = 0.0
     first_token_seconds: float | None = None
+    """Until the first byte of a streamed answer; None for answers in one piece."""
     tokens: int = 0
     """Prompt and completion together, as billed."""
     cost_usd: float = 0.0

@@ -3,13 +3,17 @@
 Transactions are of two kinds. A *reading* one sees one consistent state. A *writing* one holds the database's single
 writers' lock from its first statement (SQLite: ``BEGIN IMMEDIATE``; PostgreSQL: an advisory lock), so that
 read-then-write inside it, such as appending to the audit chain, is safe among tasks, processes and replicas.
+
+Work on the database runs in tasks of its own (:meth:`Database.finish`): a caller may be cancelled at any moment, a
+transaction is not, and :meth:`Database.close` waits for those under way. Cancelling a driver that works in a thread
+leaves the thread behind, and at the end of the program no event loop for it to report to.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection, make_url
@@ -18,6 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import StaticPool
 
 from penstock.state.errors import StoreCorruptError, StoreError, StoreUnavailableError, StoreUrlError
+
+R = TypeVar("R")
 
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
@@ -51,6 +57,7 @@ class Database:
             raise StoreUrlError("open", self.shown, f"no driver for it: {error}") from error
         # Waiting here instead of in SQLite keeps our own tasks in turn and its busy time-out for other processes.
         self._writers = asyncio.Lock()
+        self._under_way: set[asyncio.Task[Any]] = set()
         # A database in memory has one connection, which can be in one transaction only.
         self._readers: AbstractAsyncContextManager[None] = self._writers if _in_memory(parsed) else nullcontext()
 
@@ -75,8 +82,16 @@ class Database:
                     await writing.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS_LOCK})
                 yield writing
 
+    async def finish(self, work: Coroutine[Any, Any, R]) -> R:
+        """Do work to its end and return what it does, even if nobody waits for it any more."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
     async def close(self) -> None:
-        """Close every connection."""
+        """Wait for what is under way, then close every connection."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._engine.dispose()
 
     @asynccontextmanager

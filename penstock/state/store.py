@@ -3,14 +3,16 @@
 Owned by the composition root; any task may call it at any time. Whatever changes an operator's override is written in
 one transaction with its audit entry: neither is ever there without the other. Every method may raise
 :class:`~penstock.state.errors.StoreError`; callers on the serving path must go on without the store then, for a failed
-database freezes nothing and stops nothing.
+database freezes nothing and stops nothing. A caller that is cancelled leaves its request behind, which is carried out
+whole.
 """
 
+import functools
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,6 +33,22 @@ SELF: Final = "penstock"
 """The actor of what happens by itself."""
 
 _ONLY: Final = 1
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _to_its_end(
+    method: Callable[Concatenate["Store", P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate["Store", P], Coroutine[Any, Any, R]]:
+    """Let a cancelled caller go, and the transaction it began go on."""
+
+    @functools.wraps(method)
+    async def begun(store: "Store", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await store._database.finish(method(store, *args, **kwargs))  # noqa: SLF001 - a method of the class
+
+    return begun
 
 
 class Store:
@@ -55,8 +73,7 @@ class Store:
         """
         database = Database(url)
         try:
-            async with database.writing("open") as connection:
-                await connection.run_sync(migrate, clock())
+            await database.finish(_prepare(database, clock()))
         except NewerSchemaError as error:
             await database.close()
             raise StoreSchemaError("open", database.shown, str(error)) from error
@@ -79,6 +96,7 @@ class Store:
 
     # Drains
 
+    @_to_its_end
     async def add_drain(self, drain: Drain, actor: str, detail: Mapping[str, object] | None = None) -> Drain | None:
         """Record a drain, in place of the cluster's earlier one, which is returned.
 
@@ -95,6 +113,7 @@ class Store:
             await _append(connection, self._clock(), kind, actor, facts)
         return earlier
 
+    @_to_its_end
     async def remove_drain(self, cluster: str, actor: str, reason: str) -> Drain | None:
         """End a cluster's drain before its time and return it; None, and nothing is recorded, when it has none."""
         async with self._database.writing("remove drain") as connection:
@@ -106,12 +125,14 @@ class Store:
             await _append(connection, self._clock(), "drain.removed", actor, facts)
         return drain
 
+    @_to_its_end
     async def drains(self, now: float) -> dict[str, Drain]:
         """Drains that are not over at ``now``, by cluster; one that is yet to begin is among them."""
         async with self._database.reading("read drains") as connection:
             rows = await connection.execute(select(drains).where(drains.c.until > now).order_by(drains.c.cluster))
             return {row.cluster: Drain(**row._asdict()) for row in rows}
 
+    @_to_its_end
     async def expire_drains(self, now: float) -> list[Drain]:
         """Remove drains that are over at ``now`` and return them; each is audited as expired, once."""
         over = drains.c.until <= now
@@ -129,6 +150,7 @@ class Store:
 
     # Decisions
 
+    @_to_its_end
     async def record_decision(
         self,
         id: str,  # noqa: A002 - callers name it so
@@ -147,6 +169,7 @@ class Store:
                 )
             )
 
+    @_to_its_end
     async def latest_decision(self) -> str | None:
         """Return the JSON text of the decision recorded last."""
         async with self._database.reading("read latest decision") as connection:
@@ -154,10 +177,12 @@ class Store:
             text: str | None = await connection.scalar(newest)
             return text
 
+    @_to_its_end
     async def decisions(self, limit: int, before: float | None = None) -> list[StoredDecision]:
         """Return at most ``limit`` decisions older than ``before`` (Unix time), newest first."""
         return await self._decisions(None if before is None else decisions.c.at < before, limit)
 
+    @_to_its_end
     async def decision(self, id: str) -> StoredDecision | None:  # noqa: A002 - callers name it so
         """One decision."""
         found = await self._decisions(decisions.c.id == id, 1)
@@ -179,6 +204,7 @@ class Store:
                 for row in await connection.execute(wanted)
             ]
 
+    @_to_its_end
     async def prune(self, now: float, keep_seconds: float) -> int:
         """Remove decisions older than ``keep_seconds`` and return how many; the latest stays, however old.
 
@@ -198,6 +224,7 @@ class Store:
 
     # Policies
 
+    @_to_its_end
     async def save_policy(self, digest: str, files: Mapping[str, str]) -> None:
         """Record the text of a policy set that is in force from now on, by its digest."""
         text = chain.canonical(files)
@@ -209,10 +236,12 @@ class Store:
             await connection.execute(delete(policies).where(policies.c.digest == digest))
             await connection.execute(insert(policies).values(digest=digest, at=self._clock(), files=text))
 
+    @_to_its_end
     async def latest_policy(self) -> Mapping[str, str] | None:
         """Return the text of the policy set that was in force last: name to text."""
         return await self._policy(select(policies.c.files).order_by(policies.c.sequence.desc()).limit(1))
 
+    @_to_its_end
     async def policy(self, digest: str) -> Mapping[str, str] | None:
         """Return the text of the policy set with a digest, such as the one a decision was made by."""
         return await self._policy(select(policies.c.files).where(policies.c.digest == digest))
@@ -224,6 +253,7 @@ class Store:
 
     # The audit log
 
+    @_to_its_end
     async def append_audit(self, kind: str, actor: str, detail: Mapping[str, object]) -> AuditEntry:
         """Append an entry. ``detail`` must be plain JSON.
 
@@ -236,6 +266,7 @@ class Store:
             link = await _append(connection, self._clock(), kind, actor, detail)
         return _entry(link)
 
+    @_to_its_end
     async def audit(self, limit: int, before: int | None = None) -> list[AuditEntry]:
         """Return at most ``limit`` entries with a number below ``before``, newest first."""
         wanted = select(audit).order_by(audit.c.sequence.desc()).limit(limit)
@@ -244,12 +275,18 @@ class Store:
         async with self._database.reading("read audit") as connection:
             return [_entry(chain.Link(**row._asdict())) for row in await connection.execute(wanted)]
 
+    @_to_its_end
     async def verify_audit(self) -> int | None:
         """Return the number of the first entry of the chain that is not what was written; None when all are."""
         async with self._database.reading("verify audit") as connection:
             head = await _head(connection)
             rows = await connection.execute(select(audit).order_by(audit.c.sequence))
             return chain.first_broken((chain.Link(**row._asdict()) for row in rows), head)
+
+
+async def _prepare(database: Database, now: float) -> None:
+    async with database.writing("open") as connection:
+        await connection.run_sync(migrate, now)
 
 
 async def _drain(connection: AsyncConnection, cluster: str) -> Drain | None:

@@ -134,7 +134,10 @@ def _duplicate_names(sources: Sequence[SourceDocument]) -> Iterator[Problem]:
 
 
 def _nothing_to_serve(sources: Sequence[SourceDocument], catalogue: Catalogue) -> Iterator[Problem]:
-    """Refuse an empty directory: it is far more often a lost mount than a wish to take every Envoy's configuration away."""
+    """Refuse a directory that serves no Envoy.
+
+    That is far more often a lost mount than a wish to take every Envoy's configuration away.
+    """
     if not catalogue.all_named:
         return
     if not sources:

@@ -114,7 +114,7 @@ def forbids(rule: ResidencyRule, cluster: Cluster, data_class: DataClass) -> str
 
 
 def distance(edge: str, cluster: str) -> int:
-    """Count the steps between two regions: 0 the same, 1 the same area (the part before the first hyphen), 2 elsewhere."""
+    """Count the steps from region to region: 0 the same, 1 the same area (up to the first hyphen), 2 elsewhere."""
     if edge == cluster:
         return 0
     return 1 if edge.partition("-")[0] == cluster.partition("-")[0] else 2

@@ -100,7 +100,7 @@ class Problem:
         if self.expected:
             what.append(f"expected {self.expected}")
         if self.suggestion:
-            what.append(f'did you mean "{self.suggestion}"?')
+            what.append(f"did you mean {shown(self.suggestion)}?")
         return ": ".join([*where, "; ".join(what)])
 
 

@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import signal
@@ -191,7 +192,7 @@ class Edge:
     async def shares(self, policy: str = "chat") -> dict[str, int]:
         """Weights (of 10 000) of the policy's row for the model, by cluster."""
         decision = await self.get(f"/api/v1/weights?policy={policy}")
-        rows = [row for row in decision["weights"] if row["model"] == MODEL]
+        rows = [row for row in decision["items"] if row["model"] == MODEL]
         return {name: weight for row in rows for name, weight in row["weights"].items()}
 
     async def drain(self, cluster: str, **options: Any) -> tuple[int, Any]:
@@ -214,8 +215,15 @@ class Edge:
         if model is not None:
             body["model"] = model
         url = f"http://127.0.0.1:{port or self.public_port}{path}"
-        async with self.http.post(url, json=body, headers=headers) as answer:
+        # A stream, because the client warns of large bodies given as bytes.
+        payload = io.BytesIO(json.dumps(body).encode())
+        sent = {"content-type": "application/json", **(headers or {})}
+        async with self.http.post(url, data=payload, headers=sent) as answer:
             return answer.status, answer.headers, await answer.json(content_type=None)
+
+    def requests_at(self, cluster: str) -> int:
+        """How many requests for work have reached a cluster, whatever their class."""
+        return sum(self.clusters[cluster].counters()["requests"].values())
 
     async def until(self, condition: Callable[[], Any], complaint: str, seconds: float = 30.0) -> None:
         """Wait for something that must come true; fail with a reason when it does not."""

@@ -22,7 +22,7 @@ async def test_kill_9_under_load_loses_no_request_and_a_restart_re_sends_nothing
         await edge.serve()
 
         async def reconnected() -> bool:
-            return len((await edge.get("/api/v1/nodes"))["nodes"]) == 1
+            return len((await edge.get("/api/v1/nodes"))["items"]) == 1
 
         await edge.until(reconnected, "Envoy did not come back")
         await served(edge, tally, 300)
@@ -37,7 +37,7 @@ async def test_a_drain_outlives_a_restart(edge: Edge) -> None:
     assert status in {200, 201}
     await edge.stop_serving(signal.SIGKILL)
     await edge.serve()
-    (drain,) = (await edge.get("/api/v1/drains"))["drains"]
+    (drain,) = (await edge.get("/api/v1/drains"))["items"]
     assert (drain["cluster"], drain["owner"]) == ("cloud-eu-west", "tester")
     assert "cloud-eu-west" not in await edge.shares() or (await edge.shares())["cloud-eu-west"] == 0
 
@@ -49,12 +49,12 @@ async def test_a_broken_edit_changes_nothing_is_reported_and_the_next_good_edit_
     edge.replace("policy.yaml", good.replace("dataClass: restricted", "dataClas: restricted", 1))
 
     async def reported() -> bool:
-        return (await edge.get("/readyz"))["policyErrors"] > 0
+        return bool((await edge.get("/readyz"))["policy"]["errors"])
 
     await edge.until(reported, "the broken edit was not reported")
-    details = await edge.get("/readyz")
-    assert "dataClass" in details["firstPolicyError"]
-    assert "policy.yaml:" in details["firstPolicyError"]
+    errors = (await edge.get("/readyz"))["policy"]["errors"]
+    assert all(error.startswith("policy.yaml:") for error in errors)
+    assert any('did you mean "dataClass"' in error for error in errors)
     assert await edge.metric("penstock_policy_reload_success") == 0
     assert await edge.shares() == weights
     assert await edge.envoy_stats(UPDATES) == before
@@ -62,7 +62,7 @@ async def test_a_broken_edit_changes_nothing_is_reported_and_the_next_good_edit_
     edge.replace("policy.yaml", good)
 
     async def healed() -> bool:
-        return (await edge.get("/readyz"))["policyErrors"] == 0
+        return not (await edge.get("/readyz"))["policy"]["errors"]
 
     await edge.until(healed, "the good edit did not heal it")
 
@@ -71,6 +71,6 @@ async def test_a_restart_with_a_broken_directory_goes_on_with_the_last_good_poli
     await edge.stop_serving()
     edge.replace("policy.yaml", "kind: [")
     await edge.serve()
-    assert (await edge.get("/readyz"))["policyErrors"] > 0
+    assert (await edge.get("/readyz"))["policy"]["errors"]
     assert (await edge.shares())["onprem-fra"] == 10_000
     assert (await edge.chat())[0] == 200

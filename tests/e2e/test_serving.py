@@ -20,7 +20,7 @@ async def test_both_xds_variants_serve_the_example_and_every_type_is_acknowledge
         assert body["object"] == "chat.completion"
 
         async def synced() -> bool:
-            (node,) = (await edge.get("/api/v1/nodes"))["nodes"]
+            (node,) = (await edge.get("/api/v1/nodes"))["items"]
             states = {state["type"]: state["status"] for state in node["types"]}
             return node["variant"] == variant and all(states.get(t) == "SYNCED" for t in ("CDS", "EDS", "LDS", "RDS"))
 

@@ -72,7 +72,8 @@ def test_the_ramp_waits_while_requests_fail() -> None:
 
 
 def test_stale_probes_hold_every_state() -> None:
-    for held in (ClusterHealth(UP, START), ClusterHealth(RAMP, START, 0.2), ClusterHealth(DOWN, START, 0.0, ("x",))):
+    down = ClusterHealth(DOWN, START, 0.0, (f"{EU}-0.example.com:8000",))
+    for held in (ClusterHealth(UP, START), ClusterHealth(RAMP, START, 0.2), down):
         old = seen(START, failed=9) if held.state is UP else seen(START, ok=9)
         after = next_health(old, decision_with(held), START + 60)
         assert (after.state, after.ceiling) == (held.state, held.ceiling)

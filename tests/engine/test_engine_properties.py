@@ -253,7 +253,7 @@ def reversed_observations(seen: Observations) -> Observations:
 
 
 def backwards(mapping: Mapping[str, T]) -> dict[str, T]:
-    return dict(reversed(mapping.items()))
+    return dict(reversed(list(mapping.items())))
 
 
 @generous

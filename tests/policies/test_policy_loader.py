@@ -2,14 +2,14 @@ import random
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import example as case
 from hypothesis import strategies as st
 
 from penstock_policies.loader import MAX_PROBLEMS, load
 from penstock_policies.policyset import Origin
 from penstock_policies.problems import PolicyError, Problem
-from tests.policies.writing import EXAMPLES, SOUND, example
+from tests.policies.writing import EXAMPLES, SOUND, UNHURRIED, example
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.iterdir()))
@@ -86,6 +86,7 @@ def test_problems_sort_by_place() -> None:
     assert sorted([problems[2], problems[0], problems[3], problems[1]]) == problems
 
 
+@UNHURRIED
 @given(st.randoms(use_true_random=False), st.integers(min_value=1, max_value=8))
 def test_the_digest_and_the_policy_set_do_not_depend_on_files_or_order(chance: random.Random, count: int) -> None:
     documents = SOUND.split("---\n")
@@ -126,6 +127,7 @@ def _feed(refresh: str) -> str:
     )
 
 
+@UNHURRIED
 @given(st.dictionaries(st.text(max_size=8), st.text(max_size=400), max_size=3))
 @case({"a.yaml": "\x00"})
 @case({"a.yaml": "\ufeff%YAML 1.1\n--- !x &y *y"})
@@ -135,12 +137,13 @@ def test_no_text_whatever_makes_the_loader_raise(files: dict[str, str]) -> None:
     _is_an_answer(files)
 
 
+@UNHURRIED
 @given(st.text(alphabet="{}[]:,-&*!|>'\"%@`#?~ \n\tabn01e.", max_size=300))
 def test_no_yaml_like_text_makes_the_loader_raise(text: str) -> None:
     _is_an_answer({"a.yaml": text})
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=300)
+@UNHURRIED
 @given(st.data())
 def test_no_mutation_of_the_example_makes_the_loader_raise(data: st.DataObject) -> None:
     text = example("hybrid")["policy.yaml"]
@@ -194,7 +197,7 @@ JSON_LIKE = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=300)
+@UNHURRIED
 @given(st.data())
 def test_no_value_in_any_field_makes_the_loader_raise(data: st.DataObject) -> None:
     documents = list(yaml.safe_load_all(example("hybrid")["policy.yaml"]))

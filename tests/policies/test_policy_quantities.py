@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_policies.quantities import format_duration, format_percentage, parse_duration, parse_percentage
+from tests.policies.writing import UNHURRIED
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,7 @@ def test_what_is_not_a_percentage_is_refused(value: object) -> None:
         parse_percentage(value)
 
 
+@UNHURRIED
 @given(st.integers(min_value=0, max_value=10**11))
 def test_a_formatted_duration_reads_back_as_the_same_milliseconds(milliseconds: int) -> None:
     assert round(parse_duration(format_duration(milliseconds / 1000)) * 1000) == milliseconds

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_policies.scalars import AmbiguousScalarError, Scalar, resolve
+from tests.policies.writing import UNHURRIED
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,7 @@ def test_a_word_that_yaml_readers_disagree_about_is_refused_with_a_remedy(word: 
     assert remedy in str(refusal.value)
 
 
+@UNHURRIED
 @given(st.text(alphabet="0123456789_:.eE+-xob", max_size=200))
 def test_any_number_like_word_is_read_or_refused(word: str) -> None:
     with suppress(AmbiguousScalarError):

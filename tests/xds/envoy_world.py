@@ -19,6 +19,7 @@ from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
 )
+
 from penstock_xds import Resource, Variant
 from penstock_xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
@@ -62,9 +63,9 @@ def http_listener(name: str, route_name: str) -> Resource:
     message = Listener(name=name)
     message.address.socket_address.address = "127.0.0.1"
     message.address.socket_address.port_value = 0
-    message.filter_chains.add().filters.add(
-        name="envoy.filters.network.http_connection_manager"
-    ).typed_config.Pack(manager, deterministic=True)
+    message.filter_chains.add().filters.add(name="envoy.filters.network.http_connection_manager").typed_config.Pack(
+        manager, deterministic=True
+    )
     return _resource(LISTENER, name, message)
 
 
@@ -114,9 +115,9 @@ def bootstrap(node_id: str, variant: Variant, xds_port: int) -> dict[str, Any]:
     }
 
 
-async def eventually(condition: Callable[[], Any], timeout: float = 20.0) -> None:
+async def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> None:
     """Ask until the answer, which may be awaitable, is true."""
-    async with asyncio.timeout(timeout):
+    async with asyncio.timeout(seconds):
         while True:
             answer = condition()
             if asyncio.iscoroutine(answer):

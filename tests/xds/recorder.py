@@ -49,9 +49,9 @@ class Recorder:
         self.refusals.append(Refusal(view.node_id, type_url, names, version, message))
         self._changed.set()
 
-    async def until(self, condition: Callable[[], bool], timeout: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
         """Wait until something that happens makes the condition true."""
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
+
 from penstock_xds import Resource, Snapshot, SnapshotCache, SyncStatus, Variant, XdsServer
 from penstock_xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
-
 from tests.xds.envoy_world import (
     Envoy,
     assignment,
@@ -110,7 +111,7 @@ async def test_clusters_replaced_under_load_cost_no_request(edge: Edge) -> None:
             name = f"{'ab'[round_number % 2]}{round_number}"
             edge.publish(*edge.world({name: 100}))
             edge.recorder.pushes.clear()
-            await eventually(lambda name=name: is_only_cluster(edge, name))
+            await eventually(partial(is_only_cluster, edge, name))
             assert [t for t in edge.recorder.pushes if t in (CLUSTER, ROUTE)] == [CLUSTER, ROUTE, CLUSTER]
     finally:
         stop.set()
@@ -128,7 +129,7 @@ async def test_a_changed_cluster_warms_at_once_as_its_endpoints_follow(edge: Edg
     acks = len(edge.recorder.acks)
     changed = [eds_cluster("a", connect_timeout_ms=250), *edge.world({"a": 100, "b": 0})[1:]]
     edge.publish(*changed)
-    await edge.recorder.until(lambda: CLUSTER in edge.recorder.acks[acks:], timeout=5)
+    await edge.recorder.until(lambda: CLUSTER in edge.recorder.acks[acks:], seconds=5)
     assert edge.recorder.pushes[:2] == [CLUSTER, ENDPOINT]
     assert await edge.envoy.get(edge.listener_port) == "a"
 

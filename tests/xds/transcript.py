@@ -124,11 +124,13 @@ class Client:
         response = self.unanswered.pop(type_url)
         self._apply(response)
         self._held(type_url).version = response.version
+        self._held(type_url).nonce = response.nonce
         self._held(type_url).names |= set(subscribing)
         self._say(type_url, subscribe=tuple(subscribing), nonce=response.nonce)
 
     def nacks(self, type_url: str, message: str = "bad resource", *, subscribing: Iterable[str] = ()) -> None:
         response = self.unanswered.pop(type_url)
+        self._held(type_url).nonce = response.nonce
         self._held(type_url).names |= set(subscribing)
         self._say(type_url, subscribe=tuple(subscribing), nonce=response.nonce, error=message)
 
@@ -164,6 +166,16 @@ class Client:
         assert sorted(self._losses(response)) == sorted(gone), f"got {response}"
         self.unanswered[type_url] = response
         return response
+
+    def takes_next(self) -> Response:
+        """Take the next response, whatever it is."""
+        response = self.inbox.pop(0)
+        self.unanswered[response.type_url] = response
+        return response
+
+    def loses(self, response: Response) -> list[str]:
+        """What the client has to drop when it accepts the response."""
+        return self._losses(response)
 
     def receives_nothing(self) -> None:
         assert self.inbox == []
@@ -232,8 +244,5 @@ class Client:
         self._poll()
 
     def _poll(self) -> None:
-        responses = self.core.poll(self.now)
-        self.inbox += responses
-        for response in responses:
-            self._held(response.type_url).nonce = response.nonce
+        self.inbox += self.core.poll(self.now)
         assert self.core.poll(self.now) == [], "a second look at the same state found more to send"

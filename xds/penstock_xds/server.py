@@ -86,7 +86,7 @@ class XdsServer:
         self._listener = listener
         self._wall_clock = wall_clock
         self._phase_timeout = phase_timeout
-        self._surroundings = Surroundings(ResponseEncoder(identifier), listener, clock, write_timeout)
+        self._surroundings = Surroundings(ResponseEncoder(identifier), listener, clock, write_timeout, self._close)
         self._sessions: dict[str, Session] = {}
         self._streams_seen = 0
         # Makes nonces of this server unlike those of one before it.
@@ -208,7 +208,8 @@ class XdsServer:
         return session
 
     def _close(self, session: Session, reason: str) -> None:
-        del self._sessions[session.client.stream_id]
+        if self._sessions.pop(session.client.stream_id, None) is None:
+            return
         logger.info("client disconnected", extra={**_facts(session.client), "reason": reason})
         if self._listener is not None:
             self._listener.on_disconnect(session.view(), reason)

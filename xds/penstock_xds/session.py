@@ -2,9 +2,13 @@
 
 Two tasks a stream. The reader feeds requests to the core; the writer (the gRPC handler itself) takes what the core has
 to say and writes it. Between publishers and the writer there is one mailbox that holds the latest snapshot: bursts
-coalesce in it, nobody queues, nobody waits for the client. A write the client does not take in time ends the stream; it
-costs no other stream anything. All runs on one event loop, and the core is touched between awaits only, so there are
-no locks.
+coalesce in it, nobody queues, nobody waits for the client. All runs on one event loop, and the core is touched between
+awaits only, so there are no locks.
+
+A write the client does not take in time ends the stream for the server at once. The call itself can only be closed
+behind the write that is under way (gRPC allows one send at a time), so its handler stays until the client reads on, and
+is then told to reconnect, or until its connection breaks. It costs the bytes of that one response, and no other stream
+anything.
 """
 
 import asyncio
@@ -57,6 +61,8 @@ class Surroundings:
     listener: Listener | None
     clock: Callable[[], float]
     write_timeout: float
+    closed: Callable[["Session", str], None]
+    """To be told of a session that is over before its handler can return."""
 
 
 class Session:
@@ -70,6 +76,7 @@ class Session:
         self._listener = surroundings.listener
         self._clock = surroundings.clock
         self._write_timeout = surroundings.write_timeout
+        self._closed = surroundings.closed
         self._mail: tuple[Snapshot, float] | None = None
         self._wake = asyncio.Event()
         self._ending: Ending | None = None
@@ -121,6 +128,8 @@ class Session:
             self.end(Ending("the client closed the stream"))
 
     def _receive(self, data: bytes) -> None:
+        if self._ending is not None:
+            return
         method = self.client.method
         request = decode(method.variant, data, implied_type=method.type_url)
         for event in self._core.receive(request, self._clock()):
@@ -128,6 +137,7 @@ class Session:
         self._wake.set()
 
     async def _write(self, reader: asyncio.Task[None]) -> Ending:
+        loop = asyncio.get_running_loop()
         while self._ending is None:
             if reader.done():
                 reader.result()
@@ -138,21 +148,24 @@ class Session:
             responses = self._core.poll(self._clock())
             for response in responses:
                 data = self._encoder.encode(self.client.method.variant, response)
-                try:
-                    async with asyncio.timeout(self._write_timeout):
-                        await self._context.write(data)
-                except TimeoutError:
-                    return Ending(
-                        f"the client did not take a response within {self._write_timeout:g} s",
-                        grpc.StatusCode.DEADLINE_EXCEEDED,
-                    )
+                # Told before it is written, as its acknowledgement may be read before the write returns.
                 if self._listener is not None:
                     self._listener.on_push(self.view(), response.type_url, len(data))
+                overdue = loop.call_later(self._write_timeout, self._give_up)
+                try:
+                    await self._context.write(data)
+                finally:
+                    overdue.cancel()
                 if self._ending is not None:
                     break
             if not responses:
                 await self._sleep()
         return self._ending
+
+    def _give_up(self) -> None:
+        reason = f"the client did not take a response within {self._write_timeout:g} s"
+        self.end(Ending(reason, grpc.StatusCode.DEADLINE_EXCEEDED))
+        self._closed(self, reason)
 
     async def _sleep(self) -> None:
         deadline = self._core.next_deadline()

@@ -34,7 +34,7 @@ class Listener(Protocol):
         """Note that the stream ended, for whatever reason."""
 
     def on_push(self, view: StreamView, type_url: str, bytes_count: int) -> None:
-        """Note that a response was written."""
+        """Note that a response is being written; its acknowledgement is always told after this."""
 
     def on_ack(self, view: StreamView, type_url: str, version: str, seconds: float) -> None:
         """Note that the client accepted a response, `seconds` after its content was published."""

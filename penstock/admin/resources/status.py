@@ -82,7 +82,7 @@ def _feeds(control: ControlPlane) -> list[dict[str, object]]:
 
 def status_view(control: ControlPlane) -> dict[str, object]:
     """Return the whole at a glance."""
-    now, readiness = control.now(), control.ready()
+    now, readiness, envoys = control.now(), control.ready(), control.streams()
     return {
         "now": timestamp(now),
         "version": version("penstock"),
@@ -91,10 +91,10 @@ def status_view(control: ControlPlane) -> dict[str, object]:
         "xdsAddress": control.xds_address,
         "ready": readiness.ready,
         "readiness": readiness.details,
-        "findings": findings(control),
+        "findings": findings(control, envoys),
         "policy": policy_view(control),
         "engine": _engine(control),
-        "envoys": summary(control.streams()),
+        "envoys": summary(envoys),
         "feeds": _feeds(control),
         "drains": sum(drain.active(now) for drain in control.overrides.drains.values()),
     }

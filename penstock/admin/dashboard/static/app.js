@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { showFindings } from "./banner.js";
 import { addHistory, assignColours, forgetHistory, LONGEST_WINDOW, setUpExplanation, setUpWindows, showPolicies } from "./charts.js";
 import { showClusters } from "./clusters.js";
-import { isShown, showDecisions } from "./decisions.js";
+import { showDecisions } from "./decisions.js";
 import { byId, h, keyed, setAttribute, setText } from "./dom.js";
 import { setUpDrains } from "./drains.js";
 import { MOST_SHOWN, showEnvoys } from "./envoys.js";
@@ -20,6 +20,8 @@ let asking = false;
 let latest = null; // the last complete answer
 let startedAt = null; // of the server process, to notice a restart
 let historySince = null;
+let decidedKey = null; // what the decisions on the page go up to
+let decisionAsks = 0;
 
 async function refresh() {
   if (asking) return;
@@ -59,10 +61,21 @@ async function ask() {
   ]);
   addHistory(history.items, Date.parse(history.now));
   historySince = newestPoint(history) ?? historySince;
-  const newest = status.engine?.decision;
+  return { status, clusters, weights, nodes, decisions: await newDecisions(status, clusters, weights) };
+}
+
+// Decisions are asked for only when something they tell of has changed, and twice more: recording lags a little behind.
+async function newDecisions(status, clusters, weights) {
+  const key = JSON.stringify([
+    status.startedAt, status.policy.digest, status.engine?.frozen,
+    weights.items.map((row) => row.changedAt),
+    clusters.items.map((cluster) => [cluster.health.state, cluster.drain?.since]),
+  ]);
+  if (key !== decidedKey) { decidedKey = key; decisionAsks = 3; }
+  if (decisionAsks === 0) return null;
+  decisionAsks -= 1;
   // The store may be down while everything else works; the list of decisions then stays as it was.
-  const decisions = newest && !isShown(newest) ? await get("/api/v1/decisions?limit=25").catch(() => null) : null;
-  return { status, clusters, weights, nodes, decisions };
+  return get("/api/v1/decisions?limit=60").catch(() => null);
 }
 
 function newestPoint(history) {

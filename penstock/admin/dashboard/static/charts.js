@@ -7,6 +7,7 @@ import { percent, rate } from "./format.js";
 const SERIES = 8;
 const WINDOWS = [["5 min", 300], ["15 min", 900], ["1 h", 3600]];
 export const LONGEST_WINDOW = WINDOWS.at(-1)[1];
+const LEAST_WINDOW_MS = 60_000;
 const CLASS_TONES = { public: "muted", internal: "info", restricted: "warning" };
 
 let windowSeconds = WINDOWS[0][1];
@@ -73,16 +74,18 @@ function makeCard(name, sample) {
       h("button", { type: "button", onclick: () => explain(name), "aria-label": `Why are the weights of ${name} what they are?` }, "Why?")),
     tabs, chart, legend, reason, excluded);
   let latest = null;
+  let shown = null; // the id of the row on the card
 
   function draw(rows, nowMs) {
     latest = { rows, nowMs };
     const row = rows.find((each) => rowId(each) === chosenRow.get(name)) ?? busiest(rows);
+    shown = rowId(row);
     tabs.hidden = rows.length < 2;
     keyed(tabs, rows, rowId, (each) => {
       const id = rowId(each);
       const choose = () => { chosenRow.set(name, id); draw(latest.rows, latest.nowMs); };
       const button = h("button", { type: "button", onclick: choose }, rowLabel(each, rows));
-      return { root: button, update: () => setAttribute(button, "aria-pressed", String(rowId(row) === id)) };
+      return { root: button, update: () => setAttribute(button, "aria-pressed", String(shown === id)) };
     });
     setText(demand, row.demand > 0 ? `${rate(row.demand)} requests/s` : "");
     showLegend(legend, row);
@@ -132,7 +135,9 @@ export const order = (cluster) => [...colours.keys()].indexOf(cluster);
 
 function drawChart(element, points, row, nowMs) {
   if (!window.Plotly || !onScreen(element)) return;
-  const from = nowMs - windowSeconds * 1000;
+  // A young history fills the chart rather than its right edge.
+  const youngest = Math.min(points[0]?.at ?? nowMs, nowMs - LEAST_WINDOW_MS);
+  const from = Math.max(nowMs - windowSeconds * 1000, youngest);
   const start = Math.max(0, points.findLastIndex((point) => point.at <= from));
   const shown = points.slice(start).map((point) => ({ ...point, at: Math.max(point.at, from) }));
   shown.push({ at: nowMs, weights: row.weights });

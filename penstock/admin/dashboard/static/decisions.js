@@ -5,18 +5,20 @@ import { percent, timeOfDay } from "./format.js";
 
 const HEALTH_WORDS = { UP: "up", PROBATION: "on probation", RAMP: "ramping up", DOWN: "down" };
 const WORTH_SHOWING = 0.0005;
-
-/** Whether a decision is already on the page, so that nothing is fetched for it. */
-export const isShown = (id) => byId("decisions").keyedViews?.has(id) ?? false;
+const MOST_SHOWN = 25;
 
 export function showDecisions(items) {
-  keyed(byId("decisions"), items, (item) => item.id, (item) => ({ root: makeEntry(item), update: () => {} }));
+  const telling = items.map((item) => ({ ...item, changes: changesOf(item) })).filter((item) => item.changes.length);
+  keyed(byId("decisions"), telling.slice(0, MOST_SHOWN), (item) => item.id, (item) => ({ root: makeEntry(item), update: () => {} }));
 }
 
-function makeEntry(item) {
-  const changes = [...notes(item), ...(item.health ?? []).map(healthChange), ...mergedRows(item.rows ?? [])];
-  if (!changes.length) changes.push(change("No weight moved", "", ""));
-  return h("li", {}, h("time", { datetime: item.at, title: item.at }, timeOfDay(item.at)), h("div", {}, ...changes));
+// Decisions in which nothing moved or turned are recorded for the auditor; here they would only hide the others.
+function changesOf(item) {
+  return [...notes(item), ...(item.health ?? []).map(healthChange), ...mergedRows(item.rows ?? [])];
+}
+
+function makeEntry({ at, changes }) {
+  return h("li", {}, h("time", { datetime: at, title: at }, timeOfDay(at)), h("div", {}, ...changes));
 }
 
 function* notes(item) {

@@ -33,7 +33,7 @@ function makeRow(first) {
     h("td", { class: "clip" }, chips, errors),
     since);
   function update(item) {
-    setText(group, `${item.group}, ${item.variant}, ${item.peer}`);
+    setText(group, `${item.group}, ${item.variant}, ${item.peer.replace(/^ipv[46]:/, "")}`);
     keyed(chips, item.types, (state) => state.typeUrl, (state) => {
       const chip = h("span", { class: "tag" });
       return {
