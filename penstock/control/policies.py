@@ -4,6 +4,7 @@ One task (:meth:`PolicyKeeper.run`) follows the directory. The last good policy'
 restart with a broken directory goes on with what was in force instead of serving nobody.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
@@ -64,7 +65,7 @@ class PolicyKeeper:
         if reading.problems:
             self._refuse(reading.problems)
             return
-        loaded = load(reading.files)
+        loaded = await asyncio.to_thread(load, reading.files)
         if loaded.policy_set is None:
             self._refuse(loaded.problems)
             return
@@ -102,7 +103,7 @@ class PolicyKeeper:
         files = await self._store.latest_policy()
         if files is None:
             return
-        loaded = load(files)
+        loaded = await asyncio.to_thread(load, files)
         if loaded.policy_set is None:
             logger.error("saved policy no longer loads", extra={"problems": [str(p) for p in loaded.problems]})
             return

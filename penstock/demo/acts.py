@@ -128,7 +128,8 @@ async def peak(scene: Scene) -> tuple[bool, str]:
             scene.share(EU, CLOUD_EU) >= SPILL
             and scene.share(EU, CLOUD_US) <= STRAY
             and scene.share(EU, ON_PREM) >= FILLED
-        )
+        ),
+        lasting=SETTLED_SECONDS,
     )
     return held, (
         f"EU edge: {scene.share(EU, ON_PREM):.0%} on-prem, {scene.share(EU, CLOUD_EU):.0%} in {CLOUD_EU}, "
@@ -236,7 +237,7 @@ ACTS: Final = (
     Act(
         "peak",
         "a peak at the EU edge",
-        f"the overflow goes to the nearest cloud, {CLOUD_EU}, and no further",
+        f"on-prem stays in use; the overflow goes to the nearest cloud, {CLOUD_EU}, and no further",
         peak,
         2.0,
     ),

@@ -178,7 +178,7 @@ def _records() -> dict[str, object]:
         "TrafficPolicy",
         "records",
         {
-            "match": {"path": "/v1/"},
+            "match": {"path": "/v1/", "models": [MODEL]},
             "dataClass": "restricted",
             "clusters": [ON_PREM],
             "objective": {"minimize": "cost"},

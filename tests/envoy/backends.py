@@ -1,12 +1,15 @@
 """Stub LLM endpoints on loopback: they say who they are, remember what they were sent, and fail when told to."""
 
+import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
 @dataclass
@@ -29,7 +32,7 @@ class Backend:
 
 
 @contextmanager
-def backend(name: str) -> Iterator[Backend]:
+def backend(name: str, tls: ssl.SSLContext | None = None) -> Iterator[Backend]:
     """A running endpoint."""
     stub = Backend(name)
 
@@ -58,6 +61,14 @@ def backend(name: str) -> Iterator[Backend]:
         daemon_threads = True
         # A burst of tests must never meet a full queue.
         request_queue_size = 128
+
+        def finish_request(self, request: Any, client_address: Any) -> None:
+            if tls is None:
+                super().finish_request(request, client_address)
+                return
+            # Here, in the connection's own thread: a failed handshake must not stop the server.
+            with contextlib.suppress(ssl.SSLError, ConnectionError), tls.wrap_socket(request, server_side=True) as safe:
+                super().finish_request(safe, client_address)
 
     server = Server(("127.0.0.1", 0), Handler)
     stub.port = server.server_address[1]

@@ -2,8 +2,8 @@ import random
 
 import pytest
 import yaml
-from hypothesis import given
 from hypothesis import example as case
+from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_policies.loader import MAX_PROBLEMS, load

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from penstock_policies.loader import Loaded, load
 from penstock_policies.policyset import PolicySet
 
-UNHURRIED = settings(deadline=None, max_examples=6000, suppress_health_check=[HealthCheck.too_slow])
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """Property tests judge what comes out, not how busy the machine is."""
 
 EXAMPLES = Path(__file__).parents[2] / "policies" / "examples"

@@ -1,7 +1,7 @@
 """Random clients, publishers and accidents against a simple model.
 
-The client behaves as Envoy does: it asks for all clusters and listeners, for the endpoints of the clusters it has and for two
-routes. It takes responses in order but when it likes, and refuses resources whose content is bad. Whatever happens:
+The client behaves as Envoy does: it asks for all clusters and listeners, for the endpoints of the clusters it has and
+for two routes. It takes responses in order but when it likes, and refuses resources whose content is bad. Whatever happens:
 
 * a route or listener it accepts names only clusters it has (never a route before its cluster);
 * a cluster it has to drop is named by nothing it holds (never break before make);
@@ -11,7 +11,7 @@ routes. It takes responses in order but when it likes, and refuses resources who
 
 import re
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -59,6 +59,10 @@ class EnvoyAndServer(RuleBasedStateMachine):
 
     @rule(world=worlds())
     def publish(self, world: tuple[Resource, ...]) -> None:
+        if self.variant is Variant.SOTW:
+            # It cannot tell a client that a route is gone: routes end with the listener that names them.
+            routes = {r.name for r in world if r.type_url == ROUTE}
+            world += tuple(route(n) for n in ("r1", "r2") if n not in routes)
         self.client.publishes(*world)
 
     @precondition(lambda self: self.client.inbox)
@@ -154,12 +158,15 @@ class EnvoyAndServer(RuleBasedStateMachine):
         client, snapshot = self.client, self.client.snapshot
         if snapshot is None:
             return
+        refused = {r.name for r in snapshot.resources(ENDPOINT).values() if b"BAD" in r.body}
         for type_url in (ENDPOINT, LISTENER, ROUTE):
             held = client.types.get(type_url)
             if held is None:
                 continue
             for name, wanted in snapshot.resources(type_url).items():
-                if (held.wildcard or name in held.names) and b"BAD" not in wanted.body:
+                # What would lead to something it refused waits, while it has an older version to go on with.
+                waits = name in held.resources and named_by(wanted) & refused
+                if (held.wildcard or name in held.names) and b"BAD" not in wanted.body and not waits:
                     assert held.resources.get(name) == wanted
         clusters = client.has(CLUSTER)
         wanted_clusters = snapshot.resources(CLUSTER)
@@ -190,7 +197,13 @@ class DeltaEnvoy(EnvoyAndServer):
 
 
 _SETTINGS = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    # Not the phase that explains failures: it traces every line.
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+    suppress_health_check=[HealthCheck.too_slow],
 )
 
 SotwEnvoy.TestCase.settings = _SETTINGS
