@@ -9,6 +9,7 @@ envoy-data-plane, readable and typed but slow, once for each content, and cached
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from penstock_envoy import names, resource
@@ -16,7 +17,7 @@ from penstock_envoy.assembly import assemble_endpoints, assemble_routes, canonic
 from penstock_envoy.cache import Cache
 from penstock_envoy.clusters import author_cluster, author_leg, has_fixed_addresses
 from penstock_envoy.endpoints import load_assignment
-from penstock_envoy.legs import CompileError, legs_of, possible_lists
+from penstock_envoy.legs import CompileError, legs_of, possible_lists, with_places
 from penstock_envoy.listeners import author_listener
 from penstock_envoy.resource import EnvoyResource
 from penstock_envoy.routes import RouteTable, author_routes, policies_of
@@ -59,7 +60,8 @@ class Compiler:
             CompileError: the group is unknown, or the decision does not fit the policy.
         """
         plan = self._plan(policy, group)
-        legs = {row: legs_of(policy, decision, row) for row in plan.rows}
+        places = cache(lambda ordered: with_places(policy, ordered))
+        legs = {row: legs_of(policy, decision, row, places) for row in plan.rows}
         used = {
             names.leg(plan.data_class_of[row.policy], leg.members): leg.members
             for row, legs_of_row in legs.items()

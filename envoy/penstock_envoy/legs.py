@@ -6,7 +6,7 @@ that is alone, because a connection that breaks at the wrong moment deserves a s
 else to go. All legs of a row so have equally many places.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,8 +28,16 @@ class Leg:
     weight: int
 
 
-def legs_of(policy: PolicySet, decision: Decision, key: RowKey) -> tuple[Leg, ...]:
+def legs_of(
+    policy: PolicySet, decision: Decision, key: RowKey, places: Callable[[tuple[str, ...]], tuple[str, ...]]
+) -> tuple[Leg, ...]:
     """The legs of a row in the order its policy names clusters; empty when the row is to be refused.
+
+    Args:
+        policy: the policy set that the decision is for.
+        decision: where the row is found.
+        key: of the row.
+        places: :func:`with_places` for the policy; the caller may remember its answers, as rows share lists.
 
     Raises:
         CompileError: the decision has no such row, or one whose weights do not belong to its legs or do not sum to
@@ -46,11 +54,7 @@ def legs_of(policy: PolicySet, decision: Decision, key: RowKey) -> tuple[Leg, ..
     unknown = set(row.weights).difference(order)
     if unknown:
         raise CompileError(f"decision {decision.id}, row {key}: the policy does not name {', '.join(sorted(unknown))}")
-    return tuple(
-        Leg(with_places(policy, row.legs[name]), row.weights[name])
-        for name in dict.fromkeys(order)
-        if name in row.weights
-    )
+    return tuple(Leg(places(row.legs[name]), row.weights[name]) for name in dict.fromkeys(order) if name in row.weights)
 
 
 def possible_lists(policy: PolicySet, decision: Decision, key: RowKey) -> Iterator[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Which requests a route is for: data class, path and model, as Envoy matchers.
+"""Which requests a route is for: data class and model, as Envoy matchers.
 
 The class comes from the listener; the client's ``x-data-class`` header may only make it stricter. Envoy matches each of
 several header lines by itself ("any line matches"), so a negated match is no guard against ``public`` and ``secret``
@@ -36,14 +36,6 @@ def class_matchers(floor: DataClass, data_class: DataClass) -> list[route.Header
         looser = [word.value for word in DataClass if word.strictness <= floor.strictness]
         return [_class_header(f"({'|'.join(looser)})?", absent_too=True)]
     return [route.HeaderMatcher(name=CLASS_HEADER, string_match=matcher.StringMatcher(exact=data_class.value))]
-
-
-def path_match(path: str, headers: list[route.HeaderMatcher]) -> route.RouteMatch:
-    """A match of a path prefix by whole segments: ``/v1/`` and ``/v1`` match ``/v1`` and ``/v1/chat``, not ``/v10``."""
-    prefix = path.rstrip("/")
-    if not prefix:
-        return route.RouteMatch(prefix="/", headers=headers)
-    return route.RouteMatch(path_separated_prefix=prefix, headers=headers)
 
 
 def model_is(model: str) -> matcher.MetadataMatcher:

@@ -5,6 +5,7 @@ named by the data class it carries and the clusters it tries in order: ``leg/pub
 in policy files have neither ``/`` nor ``>``, so nothing a person writes can be taken for a leg.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from penstock_policies.words import DataClass
@@ -13,6 +14,7 @@ _LEG: Final = "leg/"
 _THEN: Final = ">"
 
 
+@lru_cache(maxsize=8192)
 def leg(data_class: DataClass, members: tuple[str, ...]) -> str:
     """The name of the leg of a class that tries ``members`` in order."""
     return f"{_LEG}{data_class.value}/{_THEN.join(members)}"

@@ -29,7 +29,7 @@ STEADY_RATES: Final = {EU: 24.0, US: 10.0, EU_RESTRICTED: 4.0, US_RESTRICTED: 3.
 PEAK_EU_RATE: Final = 95.0
 """More than on-prem can carry alone, and within what this machine can simulate beside everything else."""
 
-BOUND_SECONDS: Final = 30.0
+BOUND_SECONDS: Final = 45.0
 """How long an act may wait for what it promised. Most take a few seconds; slow machines take longer."""
 
 SETTLED_SECONDS: Final = 3.0

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final, TypeVar
 
+import aiosqlite
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -136,9 +137,29 @@ def _engine(url: URL) -> AsyncEngine:
         # Every connection to a database in memory is another database, so there may be only one.
         options["poolclass"] = StaticPool
     engine = create_async_engine(url, **options)
+    event.listen(engine.sync_engine, "do_connect", _use_our_connect)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
+
+
+def _use_our_connect(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:  # noqa: ANN401 - SQLAlchemy's event gives them no types
+    parameters["async_creator_fn"] = _connect_sqlite
+
+
+async def _connect_sqlite(*arguments: Any, **parameters: Any) -> aiosqlite.Connection:  # noqa: ANN401 - passed on as they are
+    """Open a connection; when that fails, wait until its thread is gone too.
+
+    aiosqlite does not wait, and its thread then reports to an event loop that a failing program has closed by then.
+    """
+    connection = aiosqlite.connect(*arguments, **parameters)
+    thread = connection._thread  # noqa: SLF001 - there is no public way to it; SQLAlchemy reaches for it as well
+    thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        await asyncio.to_thread(thread.join)
+        raise
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:  # noqa: ANN401 - the driver's own type has no name here

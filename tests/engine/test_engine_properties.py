@@ -37,7 +37,7 @@ from tests.engine.engine_world import (
 T = TypeVar("T")
 NAMES = ("a", "b", "c", "d")
 REGIONS = ("eu-west", "us-east")
-generous = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+generous = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 sane = st.floats(0, 500)
 times = st.one_of(st.just(0.0), st.floats(-5, 5))

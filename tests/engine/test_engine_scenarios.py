@@ -42,6 +42,10 @@ def test_a_peak_spills_what_does_not_fit_to_the_cheapest_near_cloud() -> None:
     # 160 concurrent less 15 % headroom and the restricted row's 5, of 300 in flight at a second each.
     assert weights[ONPREM] / 10_000 == pytest.approx((136 - 5) / 300, abs=0.03)
     assert weights[EU] == 10_000 - weights[ONPREM]
+    assert world.previous is not None
+    assert f"{ONPREM} {weights[ONPREM] / 10_000:.1%} (on-prem, 0.02 USD/Mtok, full by plan at 136 in flight)" in (
+        world.previous.rows[row()].reason
+    )
 
 
 def test_a_peak_spills_no_faster_than_a_step_each_five_seconds() -> None:

@@ -51,10 +51,10 @@ def test_a_cluster_in_use_gives_way_only_to_a_clear_saving() -> None:
 
 
 def test_stricter_classes_take_their_room_first() -> None:
-    strict = asked("strict", data_class=DataClass.RESTRICTED, clusters=("home",), demand=30.0)
-    both = shares(asked("chat"), strict)
-    assert both["strict"] == {"home": 1.0}
-    assert both["chat"]["home"] == pytest.approx(0.1)
+    strict = asked("strict", data_class=DataClass.RESTRICTED, clusters=("home", "near"), demand=30.0)
+    both = shares(asked("chat", clusters=("home",), demand=40.0), asked("chat2"), strict)
+    assert both["strict"] == {"home": 1.0, "near": 0.0}
+    assert both["chat2"]["home"] == 0.0
 
 
 def test_among_equals_those_with_fewer_choices_go_first() -> None:

@@ -88,8 +88,10 @@ class _Walk:
     routes: int = 0
     clusters: dict[DataClass, set[str]] = field(default_factory=lambda: {each: set() for each in DataClass})
     endpoints: dict[DataClass, set[str]] = field(default_factory=lambda: {each: set() for each in DataClass})
-    judged: set[tuple[DataClass, str, str]] = field(default_factory=set)
-    """(class, policy, target) already found good."""
+    good_targets: set[tuple[DataClass, str, str]] = field(default_factory=set)
+    """(class, policy, cluster) that a route may lead to, already found good."""
+    good_members: set[tuple[DataClass, str, str]] = field(default_factory=set)
+    """The same of members of composite clusters."""
     homes: dict[tuple[str, int], list[str]] = field(default_factory=dict)
     """Address and port to the policy clusters that have such an endpoint."""
 
@@ -132,27 +134,29 @@ class _Walk:
             )
         _check_match(route, policy, path)
         for target in route.targets:
-            if (data_class, policy.name, target) in self.judged:
-                continue
             try:
                 self._target(target, policy, data_class)
             except ResidencyBreach as breach:
                 raise breach.under(*path) from None
-            self.judged.add((data_class, policy.name, target))
 
     def _target(self, target: str, policy: TrafficPolicy, data_class: DataClass) -> None:
+        if (data_class, policy.name, target) in self.good_targets:
+            return
         facts = self._cluster(target)
         if not facts.members:
             self._endpoints(facts, policy, data_class)
-            return
-        for member in facts.members:
-            inner = self._cluster(member).members
-            if inner:
+        for member in dict.fromkeys(facts.members):
+            if (data_class, policy.name, member) in self.good_members:
+                continue
+            inner = self._cluster(member)
+            if inner.members:
                 raise ResidencyBreach((f"cluster {target}", f"cluster {member}"), "a composite within a composite")
             try:
-                self._endpoints(self._cluster(member), policy, data_class)
+                self._endpoints(inner, policy, data_class)
             except ResidencyBreach as breach:
                 raise breach.under(f"cluster {target}") from None
+            self.good_members.add((data_class, policy.name, member))
+        self.good_targets.add((data_class, policy.name, target))
 
     def _cluster(self, name: str) -> ClusterFacts:
         body = self.resources[CLUSTER].get(name)

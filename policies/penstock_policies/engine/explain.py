@@ -21,17 +21,20 @@ def explain(
     demand: float,
     on_prem: frozenset[str],
     prices: Mapping[str, ClusterPrice],
+    full: Mapping[str, float],
     excluded: Mapping[str, str],
     move: Move,
     notes: tuple[Note, ...],
     frozen: str,
 ) -> str:
-    """Write the sentence."""
+    """Write the sentence. ``full`` holds the clusters without room, with what they are planned to carry."""
     if outcome is Outcome.REFUSED:
         return f"Refused: {_listed([f'{name} {why}' for name, why in sorted(excluded.items())])}."
     shares = {name: weight / 10_000 for name, weight in weights.items()}
     carried = [
-        f"{name} {share:.1%} ({_merit(name, on_prem, prices)})" for name, share in _largest_first(shares) if share > 0
+        f"{name} {share:.1%} ({_merit(name, on_prem, prices, full)})"
+        for name, share in _largest_first(shares)
+        if share > 0
     ]
     sentence = f"{demand:.1f} requests/s: {_listed(carried)}"
     if outcome is Outcome.HELD_ALL_DOWN:
@@ -48,9 +51,12 @@ def explain(
     return f"{sentence}."
 
 
-def _merit(name: str, on_prem: frozenset[str], prices: Mapping[str, ClusterPrice]) -> str:
-    price = f"{prices[name].usd_per_million_tokens:.4g} USD/Mtok"
-    return f"on-prem, {price}" if name in on_prem else price
+def _merit(name: str, on_prem: frozenset[str], prices: Mapping[str, ClusterPrice], full: Mapping[str, float]) -> str:
+    facts = ["on-prem"] if name in on_prem else []
+    facts.append(f"{prices[name].usd_per_million_tokens:.4g} USD/Mtok")
+    if name in full:
+        facts.append(f"full by plan at {full[name]:.0f} in flight")
+    return ", ".join(facts)
 
 
 def _largest_first(shares: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -13,6 +13,8 @@ from penstock_policies.engine.situation import Situation
 from penstock_policies.policyset import RowKey
 
 _ROUNDING = 1e-9
+_FULL = 0.99
+"""Of its planned capacity: from here on a cluster is said to be full, since the rest is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,9 @@ def planned_rows(
 ) -> dict[RowKey, Row]:
     """Move every row towards its plan as far as its limits allow."""
     paths = {key: _path(situation, problems[key], plans.get(key)) for key in sorted(problems)}
-    overloaded = _overloaded(situation, paths)
-    return {key: _row(situation, path, overloaded) for key, path in paths.items()}
+    overloaded = _filled(situation, {key: path.here for key, path in paths.items()}, 1 + _ROUNDING)
+    full = _filled(situation, {key: path.target for key, path in paths.items()}, _FULL)
+    return {key: _row(situation, path, overloaded, full) for key, path in paths.items()}
 
 
 def _path(situation: Situation, problem: RowProblem, plan: RowPlan | None) -> _Path:
@@ -63,15 +66,16 @@ def _held(before: Mapping[str, float], eligible: tuple[str, ...]) -> dict[str, f
     return {name: share / whole for name, share in kept.items()}
 
 
-def _overloaded(situation: Situation, paths: Mapping[RowKey, _Path]) -> frozenset[str]:
+def _filled(situation: Situation, shares: Mapping[RowKey, Mapping[str, float]], level: float) -> frozenset[str]:
+    """Name the clusters that these shares of all rows would load above ``level`` of their planned capacity."""
     load = dict.fromkeys(situation.capacity, 0.0)
-    for path in paths.values():
-        for name, share in path.here.items():
-            load[name] += path.problem.demand * share * situation.demand.service_time[name]
-    return frozenset(name for name, amount in load.items() if amount > situation.capacity[name] * (1 + _ROUNDING))
+    for key, by_cluster in shares.items():
+        for name, share in by_cluster.items():
+            load[name] += situation.demand.rates[key] * share * situation.demand.service_time[name]
+    return frozenset(name for name, amount in load.items() if amount > situation.capacity[name] * level)
 
 
-def _row(situation: Situation, path: _Path, overloaded: frozenset[str]) -> Row:
+def _row(situation: Situation, path: _Path, overloaded: frozenset[str], full: frozenset[str]) -> Row:
     step = _step(situation, path, overloaded)
     weights = quantise(step.shares)
     notes = (Note(Stage.SOLVE, path.outcome), *_projection_notes(path), *step.notes)
@@ -95,6 +99,7 @@ def _row(situation: Situation, path: _Path, overloaded: frozenset[str]) -> Row:
             demand=path.problem.demand,
             on_prem=path.problem.on_prem,
             prices=situation.prices.clusters,
+            full={name: situation.capacity[name] for name in sorted(full)},
             excluded=excluded,
             move=step.move,
             notes=notes,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from penstock_xds.core.references import UNKNOWN, Held, mentions
 from penstock_xds.core.snapshot import Resource, Snapshot
 from penstock_xds.core.type_state import Outstanding, TypeState
+from penstock_xds.types import LISTENER, ROUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,10 @@ class Unconfirmed:
         return bool(names) and mentions(wanted, names)
 
 
+# A client that comes back will ask for these sooner or later, whether there are any now or not.
+_EXPECTED = (LISTENER, ROUTE)
+
+
 class Gates:
     """The waits of one stream. Reads the state of its types and changes nothing."""
 
@@ -34,8 +39,8 @@ class Gates:
         Args:
             types: the stream's types by URL, as they come to be.
             phase_timeout: seconds after which an acknowledgement is no longer waited for.
-            grace_until: until then, a client that has not yet asked for listeners or routes may still hold some
-                from an earlier stream, so nothing they could use is removed.
+            grace_until: until then, a client that brought resources from an earlier stream may hold some of types it
+                has yet to ask for, so nothing those could use is removed.
 
         """
         self._types = types
@@ -57,8 +62,11 @@ class Gates:
                 continue
             present = target.resources(type_url)
             names = {n for n in needed.candidates | needed.forced if n in present and needed.subscription.matches(n)}
-            names.update(r.name for o in self._awaited(needed, now) for r in o.response.resources)
-            waiting |= names - needed.good.keys()
+            waiting |= names - (needed.good.keys() & needed.sent.keys())
+            for outstanding in self._awaited(needed, now):
+                waiting.update(r.name for r in outstanding.response.resources if r.name not in needed.good)
+                # On its way out, though it may be wanted again.
+                waiting.update(outstanding.gone)
             refused |= needed.refused.keys() & present.keys() - needed.good.keys()
         return Unconfirmed(frozenset(waiting), frozenset(refused))
 
@@ -71,7 +79,7 @@ class Gates:
                 # Two resources of one type that name each other and leave together must not keep each other.
                 remaining = target.resources(type_url) if user is state else None
                 users += self._about_to_change(user, remaining, now)
-            elif now < self._grace_until and target.resources(type_url):
+            elif state.brought and now < self._grace_until and (type_url in _EXPECTED or target.resources(type_url)):
                 users.append(UNKNOWN)
         return users
 
@@ -91,7 +99,8 @@ class Gates:
             names.update(outstanding.gone)
         for name in names:
             if remaining is None or name in remaining:
-                yield from (held for held in (user.good.get(name), user.sent.get(name)) if held is not None)
+                good = user.good.get(name, UNKNOWN if user.unseen else None)
+                yield from (held for held in (good, user.sent.get(name)) if held is not None)
 
     def _awaited(self, state: TypeState, now: float) -> Iterable[Outstanding]:
         return (o for o in state.outstanding if now < o.sent_at + self._phase_timeout)

@@ -80,6 +80,7 @@ class StreamCore:
         if isinstance(request, SotwRequest):
             if first:
                 state.claimed = request.version
+                state.brought = state.unseen = bool(request.version)
             change = state.subscription.replace(request.names)
         else:
             change = state.subscription.amend(request.subscribe, request.unsubscribe)

@@ -34,6 +34,7 @@ class TypeState:
 
     __slots__ = (
         "acked_version",
+        "brought",
         "candidates",
         "claimed",
         "forced",
@@ -52,6 +53,7 @@ class TypeState:
         "subscription",
         "type_url",
         "unanswered",
+        "unseen",
         "wanted_at",
     )
 
@@ -74,6 +76,10 @@ class TypeState:
         """Name to the version refused; not sent again until the content changes."""
         self.claimed = ""
         """State of the World: the version a reconnecting client said it holds."""
+        self.brought = False
+        """The client came with resources from an earlier stream."""
+        self.unseen = False
+        """State of the World: the client came with such resources and does not say which."""
         self.outstanding: list[Outstanding] = []
         self.wanted_at: float | None = None
         self.sent_version = self.sent_nonce = self.acked_version = self.last_error = ""
@@ -133,6 +139,7 @@ class TypeState:
 
     def bring(self, versions: Mapping[str, str]) -> None:
         """Take over what a reconnecting Delta client says it holds."""
+        self.brought = bool(versions)
         for name, version in versions.items():
             if self.subscription.matches(name):
                 self.sent[name] = self.good[name] = ForeignVersion(version)
