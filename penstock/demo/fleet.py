@@ -65,6 +65,16 @@ class Edge:
         """``eu`` for ``edge-eu``."""
         return self.group.partition("-")[2]
 
+    @property
+    def public_listener(self) -> str:
+        """Name of the listener for public data."""
+        return f"public-{self.short}"
+
+    @property
+    def internal_listener(self) -> str:
+        """Name of the listener for restricted data."""
+        return f"internal-{self.short}"
+
 
 def write_policies(directory: Path, endpoints: Mapping[str, int], edges: tuple[Edge, ...]) -> None:
     """Write the fleet's policy files.
@@ -140,7 +150,7 @@ def _feed() -> dict[str, object]:
 
 def _edge(edge: Edge) -> list[dict[str, object]]:
     # Both Envoys share one machine here, so each needs ports, and thus listeners, of its own.
-    public, internal = f"public-{edge.short}", f"internal-{edge.short}"
+    public, internal = edge.public_listener, edge.internal_listener
     return [
         _document("Listener", public, {"address": "127.0.0.1", "port": edge.public_port, "dataClass": "public"}),
         _document(

@@ -25,7 +25,7 @@ from rich.console import Console
 
 from penstock.demo.acts import Scene
 from penstock.demo.children import ChildFailedError
-from penstock.demo.rig import set_up
+from penstock.demo.rig import PortTakenError, set_up
 from penstock.demo.story import Record, Summary, play, summary
 from penstock_envoy.binary import EnvoyNotFound
 from penstock_envoy.process import EnvoyFailedError
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = 2
     try:
         code = asyncio.run(_demo(console, directory, seconds))
-    except (ChildFailedError, EnvoyFailedError, EnvoyNotFound) as error:
+    except (ChildFailedError, EnvoyFailedError, EnvoyNotFound, PortTakenError) as error:
         sys.stderr.write(f"the demo could not be set up: {error}\n")
     finally:
         if code in {0, 130}:

@@ -35,6 +35,10 @@ START_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.1
 
 
+class PortTakenError(Exception):
+    """Somebody else took a port between its choice and its use: start again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Free ports of this machine, all different."""
@@ -51,6 +55,7 @@ async def set_up(stack: AsyncExitStack, console: Console, directory: Path) -> Sc
         ChildFailedError: a simulator or the control plane did not come up.
         EnvoyFailedError: an Envoy did not.
         EnvoyNotFound: there is no Envoy on this machine.
+        PortTakenError: a port was taken by somebody else meanwhile.
     """
     ports = free_ports()
     policies = directory / "policies"
@@ -122,6 +127,13 @@ async def _start_envoys(stack: AsyncExitStack, ports: Ports) -> None:
     # Threads cannot be cancelled: on Ctrl-C the exit stack's stop waits for the start to have ended.
     await asyncio.gather(*(asyncio.to_thread(envoy.start) for envoy in envoys))
     await asyncio.gather(*(asyncio.to_thread(envoy.wait_ready) for envoy in envoys))
+    for envoy, edge in zip(envoys, ports.edges, strict=True):
+        for listener in (edge.public_listener, edge.internal_listener):
+            # An Envoy is ready also without a listener it could not bind; traffic would then go to a stranger.
+            try:
+                await asyncio.to_thread(envoy.listener_port, listener)
+            except KeyError as error:
+                raise PortTakenError(f"{edge.group} could not open its listener {listener}") from error
 
 
 def _traffic(edges: Sequence[Edge]) -> list[Traffic]:

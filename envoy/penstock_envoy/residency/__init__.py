@@ -13,6 +13,5 @@ route.
 from penstock_envoy.residency.breach import ResidencyBreach
 from penstock_envoy.residency.walk import Proof, prove
 
-ResidencyBreachError = ResidencyBreach
 
-__all__ = ["Proof", "ResidencyBreach", "ResidencyBreachError", "prove"]
+__all__ = ["Proof", "ResidencyBreach", "prove"]
