@@ -69,14 +69,14 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
         StartError: a port is taken, or the state store cannot be opened or read.
     """
     async with AsyncExitStack() as stack:
-        store = await _open_store(state, clock)
+        metrics = Metrics()
+        store = await _open_store(state, clock, metrics)
         stack.push_async_callback(store.close)
         board = ObservationBoard()
         cache = SnapshotCache()
         publisher = Publisher(cache, Compiler())
         recorder = Recorder(store)
         history = WeightHistory()
-        metrics = Metrics()
         decider = Decider(
             board=board,
             publisher=publisher,
@@ -87,7 +87,7 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
         )
         await _restore(store, decider, clock)
 
-        prober = Prober(board, clock, decider.notify)
+        prober = Prober(board, clock, decider.notify, failed=metrics.probe_failed)
         stack.push_async_callback(prober.stop)
         feeds = CostFeeds(board, clock, decider.notify)
         stack.push_async_callback(feeds.stop)
@@ -105,12 +105,12 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
             listener=XdsEvents(metrics, lambda: decider.policy),
         )
 
-        async def before_adoption(policy: PolicySet) -> None:
+        async def sources_before(policy: PolicySet) -> None:
             board.apply(policy)
             await feeds.apply(policy, policies)
             await _first_prices(feeds)
 
-        async def after_adoption(policy: PolicySet) -> None:
+        async def sources_after(policy: PolicySet) -> None:
             await prober.apply(policy)
             xds.regroup()
 
@@ -119,8 +119,8 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
             decider=decider,
             store=store,
             clock=clock,
-            before_adoption=before_adoption,
-            after_adoption=after_adoption,
+            sources_before=sources_before,
+            sources_after=sources_after,
         )
         reading = await keeper.start()
 
@@ -173,9 +173,9 @@ async def _listen_for_operators(admin: AdminServer, address: str) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _open_store(state: str, clock: Clock) -> Store:
+async def _open_store(state: str, clock: Clock, metrics: Metrics) -> Store:
     try:
-        return await Store.open(state, clock)
+        return await Store.open(state, clock, failed=metrics.store_failed)
     except StoreError as error:
         raise StartError(f"cannot open the state store: {error}") from error
 

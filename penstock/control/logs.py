@@ -54,5 +54,5 @@ def configure(log_format: LogFormat, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Access logs of the admin port would drown what matters; its errors are logged by the admin application.
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    # It logs every file touched in the policy directory; what came of it is logged by us.
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)

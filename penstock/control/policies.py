@@ -20,7 +20,7 @@ from penstock_policies.problems import Problem
 
 logger = logging.getLogger(__name__)
 
-Applied = Callable[[PolicySet], Awaitable[None]]
+Inform = Callable[[PolicySet], Awaitable[None]]
 
 
 class PolicyKeeper:
@@ -33,15 +33,16 @@ class PolicyKeeper:
         decider: Decider,
         store: Store,
         clock: Callable[[], float],
-        before_adoption: Applied,
-        after_adoption: Applied,
+        sources_before: Inform,
+        sources_after: Inform,
     ) -> None:
+        """``sources_before`` tells the sources of facts of a policy before it decides, ``sources_after`` once it does."""
         self.directory: Final = directory
         self._decider = decider
         self._store = store
         self._clock = clock
-        self._before_adoption = before_adoption
-        self._after_adoption = after_adoption
+        self._sources_before = sources_before
+        self._sources_after = sources_after
         self.problems: tuple[Problem, ...] = ()
         """Of the last reading, in force or refused."""
         self.loaded_at: float | None = None
@@ -83,9 +84,15 @@ class PolicyKeeper:
         await self._remember(loaded.policy_set.digest, reading.files)
 
     async def _adopt(self, policy: PolicySet) -> None:
-        await self._before_adoption(policy)
-        await self._decider.adopt(policy)
-        await self._after_adoption(policy)
+        in_force = self._decider.policy
+        await self._sources_before(policy)
+        try:
+            await self._decider.adopt(policy)
+        except ResidencyBreach:
+            if in_force is not None:
+                await self._sources_before(in_force)
+            raise
+        await self._sources_after(policy)
 
     def _refuse(self, problems: tuple[Problem, ...]) -> None:
         self.problems = problems

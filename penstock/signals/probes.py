@@ -63,6 +63,7 @@ class Prober:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: random.Random | None = None,
         concurrency: int = CONCURRENCY,
+        failed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._board = board
         self._clock = clock
@@ -72,6 +73,7 @@ class Prober:
         self._sleep = sleep
         self._jitter = jitter or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._gate = asyncio.Semaphore(concurrency)
+        self._failed = failed
         self._facts: dict[tuple[str, str], ProbeFacts] = {}
         self._workers = Workers[tuple[str, str], _Assignment]("probe", self._work)
 
@@ -127,6 +129,8 @@ class Prober:
             unknown=before.unknown + (result.answer is Answer.UNKNOWN),
             credential_refused=result.credential_refused,
         )
+        if result.answer is Answer.FAILED:
+            self._failed(cluster)
         if result.credential_refused and not before.credential_refused:
             logger.warning(
                 "probe credential refused",

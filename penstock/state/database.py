@@ -11,7 +11,7 @@ leaves the thread behind, and at the end of the program no event loop for it to 
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final, TypeVar
 
@@ -42,14 +42,15 @@ _CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(self, url: str) -> None:
-        """Prepare, without touching the database.
+    def __init__(self, url: str, failed: Callable[[], None]) -> None:
+        """Prepare, without touching the database. ``failed`` is called at every failure of the database.
 
         Raises:
             StoreUrlError: the URL is none, or of a database this installation has no driver for.
 
         """
         parsed = _parse(url)
+        self._failed = failed
         self.shown: Final = parsed.render_as_string(hide_password=True)
         self.dialect: Final = parsed.get_backend_name()
         try:
@@ -100,11 +101,13 @@ class Database:
         try:
             yield
         except (SQLAlchemyError, OSError) as error:
+            self._failed()
             raise self._ours(operation, error) from error
         except Exception as error:
             # While connecting, SQLAlchemy lets asyncpg's own errors through as they are.
             if type(error).__module__.partition(".")[0] != "asyncpg":
                 raise
+            self._failed()
             raise StoreUnavailableError(operation, self.shown, str(error)) from error
 
     def _ours(self, operation: str, error: SQLAlchemyError | OSError) -> StoreError:

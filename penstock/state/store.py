@@ -59,10 +59,10 @@ class Store:
         self._clock = clock
 
     @classmethod
-    async def open(cls, url: str, clock: Callable[[], float]) -> Self:
+    async def open(cls, url: str, clock: Callable[[], float], *, failed: Callable[[], None] = lambda: None) -> Self:
         """Open ``sqlite:///FILE`` or ``postgresql://...``, creating or migrating its tables.
 
-        ``clock`` gives Unix seconds, for the times in the audit log.
+        ``clock`` gives Unix seconds, for the times in the audit log; ``failed`` is called at every failure.
 
         Raises:
             StoreUrlError: the URL names no database this installation can open.
@@ -71,7 +71,7 @@ class Store:
             StoreSchemaError: a newer Penstock wrote it.
 
         """
-        database = Database(url)
+        database = Database(url, failed)
         try:
             await database.finish(_prepare(database, clock()))
         except NewerSchemaError as error:

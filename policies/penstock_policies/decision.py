@@ -1,8 +1,8 @@
 """The engine's answer: weights with reasons, and the memory it needs to give the next one.
 
-A Decision is plain data: it serialises to canonical JSON (:mod:`penstock_policies.serial`), is hashed for its id, and is handed back
-to the engine as ``previous``. Nothing else is remembered between two decisions, so replaying the same inputs gives the
-same bytes.
+A Decision is plain data: it serialises to canonical JSON (:mod:`penstock_policies.serial`), is hashed for its id, and
+is handed back to the engine as ``previous``. Nothing else is remembered between two decisions, so replaying the same
+inputs gives the same bytes.
 """
 
 from collections.abc import Mapping

@@ -318,3 +318,18 @@ def test_separate_streams_have_nothing_to_order(variant: Variant) -> None:
     client.acks(CLUSTER)
     client.publishes(*world("a", to="a"))
     client.receives(CLUSTER, gone=["b"])
+
+
+@both
+def test_a_cluster_on_its_way_out_that_is_wanted_again_comes_before_its_route(variant: Variant) -> None:
+    client = connected(variant, *world("a", "b", to="a"))
+    client.publishes(*world("a", to="a"))
+    client.receives(CLUSTER, gone=["b"])
+    client.publishes(*world("a", "b", to="b"))
+    client.receives_nothing()
+    client.unsubscribes(ENDPOINT, "b")
+    client.acks(CLUSTER)
+    client.receives(CLUSTER, "b")
+    client.receives_nothing()
+    client.acks(CLUSTER)
+    client.receives(ROUTE, "r")

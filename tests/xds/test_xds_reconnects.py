@@ -6,7 +6,7 @@ from penstock_xds import SyncStatus, Variant
 from penstock_xds.core.messages import SotwRequest
 from penstock_xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from tests.xds.test_xds_ordering import connected, world
-from tests.xds.transcript import PHASE_TIMEOUT, cluster, endpoints, route
+from tests.xds.transcript import PHASE_TIMEOUT, cluster, endpoints, listener, route
 
 both = pytest.mark.parametrize("variant", list(Variant))
 
@@ -137,3 +137,29 @@ def test_a_missing_route_is_reported_missing_to_a_delta_client_that_held_it() ->
     client.publishes(cluster("a"), endpoints("a"), *world(to="a")[:1], route("other", "a"))
     client.resubscribes()
     client.receives(ROUTE, gone=["r"])
+
+
+def test_a_listener_that_left_while_away_goes_before_the_cluster_it_uses() -> None:
+    client = connected(Variant.DELTA, cluster("a"), cluster("b"), listener("l", "straight to <b>"), route("r", "a"))
+    client.reconnects(to_another_server=True)
+    client.publishes(cluster("a"), route("r", "a"))
+    client.resubscribes(CLUSTER)
+    client.receives_nothing()
+    client.resubscribes(ENDPOINT, LISTENER, ROUTE)
+    client.receives(LISTENER, gone=["l"])
+    client.receives_nothing()
+    client.acks(LISTENER)
+    client.receives(CLUSTER, gone=["b"])
+
+
+def test_a_returning_sotw_client_keeps_what_its_routes_may_use_until_it_was_sent_the_new_ones() -> None:
+    client = connected(Variant.SOTW, *world("a", "b", to="b"))
+    client.reconnects()
+    client.resubscribes(CLUSTER)
+    client.publishes(*world("a", to="a"))
+    client.receives_nothing()
+    client.resubscribes(LISTENER, ROUTE)
+    client.receives(ROUTE, "r")
+    client.receives_nothing()
+    client.acks(ROUTE)
+    client.receives(CLUSTER, gone=["b"])

@@ -13,5 +13,4 @@ route.
 from penstock_envoy.residency.breach import ResidencyBreach
 from penstock_envoy.residency.walk import Proof, prove
 
-
 __all__ = ["Proof", "ResidencyBreach", "prove"]
