@@ -36,7 +36,7 @@ class PolicyKeeper:
         sources_before: Inform,
         sources_after: Inform,
     ) -> None:
-        """``sources_before`` tells the sources of facts of a policy before it decides, ``sources_after`` once it does."""
+        """``sources_before`` tells the sources of facts of a policy before it decides, ``sources_after`` after."""
         self.directory: Final = directory
         self._decider = decider
         self._store = store
