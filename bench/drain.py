@@ -139,7 +139,8 @@ async def drain_once(http: aiohttp.ClientSession, admin: str, backends: dict[str
     body = {"cluster": DRAINED, "reason": "bench", "owner": "bench", "for": "1h"}
     called = time.perf_counter()
     async with http.post(f"{admin}/api/v1/drains", json=body) as answer:
-        answer.raise_for_status()
+        if answer.status >= 400:
+            raise RuntimeError(await answer.text())
     answered = time.perf_counter()
     while (quiet := time.perf_counter() - max(backends[DRAINED].last, answered)) < QUIET_SECONDS:  # noqa: ASYNC110
         await asyncio.sleep(QUIET_SECONDS - quiet)  # An event per request would disturb what is measured.

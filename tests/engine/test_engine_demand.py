@@ -92,3 +92,14 @@ def test_thin_traffic_is_averaged_over_enough_requests_to_mean_something() -> No
     world.run(60)
     world.rates[row()] = 8.0
     assert sum(one.demand for one in world.run(4).rows.values()) < 6
+
+
+def test_a_busy_cluster_that_never_has_a_request_in_flight_is_quick_not_unmeasured() -> None:
+    world = World(small())
+    world.load = {"eu-west": {"onprem": Load(at=0.0, in_flight=0.0, request_rate=800.0, error_rate=0.0)}}
+    world.run(5)
+    assert world.decision.memory.flow["onprem"][1] == 0.0
+    impact = drain_impact(
+        world.policy, world.observations(), world.overrides, world.decision, "onprem", world.now
+    )
+    assert impact.utilisation < 0.1

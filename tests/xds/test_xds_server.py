@@ -314,6 +314,23 @@ async def test_a_client_that_goes_away_is_forgotten_without_a_fuss(
     assert [r.message for r in caplog.records if r.levelname in {"WARNING", "ERROR"}] == []
 
 
+async def test_a_listener_that_raises_is_logged_and_costs_no_client_anything(
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = await start()
+    setting.publish(cluster("a"))
+
+    def fail(*_: object) -> None:
+        raise ValueError("a bug of the program's")
+
+    monkeypatch.setattr(setting.recorder, "on_push", fail)
+    stream = setting.stream()
+    await stream.say(DeltaDiscoveryRequest(node=NODE, type_url=CLUSTER))
+    response = await stream.hear()
+    assert [r.name for r in response.resources] == ["a"]
+    assert "xds listener failed" in [r.message for r in caplog.records]
+
+
 async def test_stopping_ends_streams_in_good_order(start: Start) -> None:
     setting = await start()
     setting.publish(cluster("a"))

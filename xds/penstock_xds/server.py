@@ -21,7 +21,7 @@ from penstock_xds.errors import BindError, MalformedRequestError
 from penstock_xds.node import Node
 from penstock_xds.services import METHODS, Method
 from penstock_xds.session import Client, Context, Ending, Session, Surroundings
-from penstock_xds.views import Listener, StreamView
+from penstock_xds.views import Listener, StreamView, tell
 from penstock_xds.wire import ResponseEncoder, decode_node
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class XdsServer:
         self._sessions[client.stream_id] = session
         logger.info("client connected", extra=_facts(client))
         if self._listener is not None:
-            self._listener.on_connect(session.view())
+            tell(self._listener.on_connect, session.view())
         return session
 
     def _close(self, session: Session, reason: str) -> None:
@@ -212,7 +212,7 @@ class XdsServer:
             return
         logger.info("client disconnected", extra={**_facts(session.client), "reason": reason})
         if self._listener is not None:
-            self._listener.on_disconnect(session.view(), reason)
+            tell(self._listener.on_disconnect, session.view(), reason)
 
 
 def _facts(client: Client) -> dict[str, str]:

@@ -25,7 +25,7 @@ from penstock_xds.core.stream import StreamCore
 from penstock_xds.errors import MalformedRequestError
 from penstock_xds.node import Node
 from penstock_xds.services import Method
-from penstock_xds.views import Listener, StreamView
+from penstock_xds.views import Listener, StreamView, tell
 from penstock_xds.wire import ResponseEncoder, decode
 
 logger = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class Session:
                 data = self._encoder.encode(self.client.method.variant, response)
                 # Told before it is written, as its acknowledgement may be read before the write returns.
                 if self._listener is not None:
-                    self._listener.on_push(self.view(), response.type_url, len(data))
+                    tell(self._listener.on_push, self.view(), response.type_url, len(data))
                 overdue = loop.call_later(self._write_timeout, self._give_up)
                 try:
                     await self._context.write(data)
@@ -182,7 +182,7 @@ class Session:
         match event:
             case Acked(type_url, version, seconds):
                 if self._listener is not None:
-                    self._listener.on_ack(self.view(), type_url, version, seconds)
+                    tell(self._listener.on_ack, self.view(), type_url, version, seconds)
             case Nacked(type_url, names, version, message):
                 logger.warning(
                     "client refused resources",
@@ -197,4 +197,4 @@ class Session:
                     },
                 )
                 if self._listener is not None:
-                    self._listener.on_nack(self.view(), type_url, names, version, message)
+                    tell(self._listener.on_nack, self.view(), type_url, names, version, message)

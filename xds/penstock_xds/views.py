@@ -1,10 +1,15 @@
 """What a server tells of its streams: views for people, callbacks for programs."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ParamSpec, Protocol
 
 from penstock_xds.core.messages import TypeView, Variant
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,10 @@ class StreamView:
 
 
 class Listener(Protocol):
-    """Callbacks of a server, called on its event loop. They must be quick and must not raise."""
+    """Callbacks of a server, called on its event loop. They must be quick.
+
+    One that raises is logged and costs no client anything.
+    """
 
     def on_connect(self, view: StreamView) -> None:
         """Note that a client was admitted to its group."""
@@ -41,3 +49,11 @@ class Listener(Protocol):
 
     def on_nack(self, view: StreamView, type_url: str, names: tuple[str, ...], version: str, message: str) -> None:
         """Note that the client refused the named resources and keeps what it had."""
+
+
+def tell(callback: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call a listener; its fault must not cost a client its configuration."""
+    try:
+        callback(*args, **kwargs)
+    except Exception:
+        logger.exception("xds listener failed", extra={"callback": callback.__qualname__})

@@ -47,7 +47,9 @@ _LEAST_RATE = 1e-3
 _SERVICE_RANGE = (1e-3, 86_400.0)
 """Seconds between which a service time is believable: a millisecond to a day."""
 _UNMEASURED_SERVICE = 1.0
-"""Seconds assumed where no cluster has carried anything yet; demand is then zero, so it only has to be positive."""
+"""Seconds assumed where nothing tells more."""
+_UNSEEN = 0.5
+"""Requests in flight assumed at a cluster that is used and yet reports none: whole numbers tell only "fewer than one"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +196,9 @@ def _flow(
 def _service_times(policy: PolicySet, flow: Mapping[str, tuple[float, float]]) -> dict[str, float]:
     least, greatest = _SERVICE_RANGE
     measured = {
-        name: min(greatest, max(least, in_flight / rate))
+        name: min(greatest, max(least, max(in_flight, min(_UNSEEN, rate * _UNMEASURED_SERVICE)) / rate))
         for name, (rate, in_flight) in flow.items()
-        if rate >= _LEAST_RATE and in_flight > 0
+        if rate >= _LEAST_RATE
     }
     typical = sum(measured.values()) / len(measured) if measured else _UNMEASURED_SERVICE
     return {name: measured.get(name, typical) for name in sorted(policy.clusters)}
