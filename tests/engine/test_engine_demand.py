@@ -95,11 +95,7 @@ def test_thin_traffic_is_averaged_over_enough_requests_to_mean_something() -> No
 
 
 def test_a_busy_cluster_that_never_has_a_request_in_flight_is_quick_not_unmeasured() -> None:
-    world = World(small())
-    world.load = {"eu-west": {"onprem": Load(at=0.0, in_flight=0.0, request_rate=800.0, error_rate=0.0)}}
-    world.run(5)
-    assert world.decision.memory.flow["onprem"][1] == 0.0
-    impact = drain_impact(
-        world.policy, world.observations(), world.overrides, world.decision, "onprem", world.now
-    )
-    assert impact.utilisation < 0.1
+    decision = reported({ONPREM: Load(START, 0, 800, 0)})
+    decision = reported({ONPREM: Load(START + 1, 0, 800, 0)}, decision, START + 1)
+    assert decision.rows[row()].target[ONPREM] == 1
+    assert decision.rows[row()].demand == pytest.approx(400)

@@ -22,8 +22,8 @@ _RISE = 2.0
 """Time constant in seconds of a growing total: a peak must spill before queues build."""
 _FALL = 8.0
 """Time constant in seconds of a shrinking total: traffic that pauses for a moment comes back."""
-_SHARES = 10.0
-"""Time constant in seconds of the proportions between rows."""
+_SHARES = 3.0
+"""Time constant in seconds of the proportions between rows, where traffic is dense enough to tell them that soon."""
 _SERVICE = 15.0
 """Time constant in seconds of service times: several reports, yet less than it takes for prompts to change."""
 _COUNT = 200.0
@@ -31,8 +31,9 @@ _COUNT = 200.0
 averaged so are within about 5 % (one over the root of twice the count)."""
 _PATIENCE = 30.0
 """Seconds beyond which no time constant is stretched to span them."""
-_SETTLE = 3.0
-"""Seconds after a change of weights in which reports still mix old and new weights and so tell rows apart wrongly."""
+_SETTLE = 2.2
+"""Seconds after a change of weights in which reports still mix old and new weights and so tell rows apart wrongly: the
+newest report of a region looks back one second, its oldest one up to two, and the change takes a moment to arrive."""
 _LEAST_SHARE = 1e-3
 """Of an equal share: what a row keeps at least, for no row can grow from zero by multiplication."""
 _LEAST_TOTAL = 1e-6
@@ -161,7 +162,7 @@ def _deconvolve(
     total = sum(estimated.values())
     if total <= 0 or not math.isfinite(total):
         return dict(shares)
-    gain = _gain(elapsed, _SHARES)
+    gain = _gain(elapsed, _spanning(_SHARES, sum(arrived.values())))
     least = _LEAST_SHARE / len(shares)
     mixed = {key: max(least, share + gain * (estimated[key] / total - share)) for key, share in shares.items()}
     whole = sum(mixed.values())

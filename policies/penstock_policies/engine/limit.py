@@ -18,6 +18,8 @@ _DEAD_BAND = 0.01
 _LOAD_BAND = 0.03
 """The same for moves to match load, whose target quivers with the arrivals; headroom bears such a difference. Not for
 leaving a cluster altogether: a few percent would else stay at a dear cluster for ever after a peak."""
+_SETTLE = 2.5
+"""Seconds between two steps for load, at least: acting again before the reports show the last step is how loops swing."""
 _URGENT_DWELL = 5.0
 """Seconds between two steps against overload: long enough for the first to show in the load reports."""
 _SAME_TARGET = 0.05
@@ -136,4 +138,5 @@ def _urgent(
         name: share + moved.get(name, 0.0) if name in gained else share - moved.get(name, 0.0)
         for name, share in here.items()
     }
-    return _Urgent(amount, move, min(limits.min_dwell, dwell), partial)
+    dwell = min(limits.min_dwell, dwell)
+    return _Urgent(amount, move, max(_SETTLE, dwell) if move is Move.LOAD else dwell, partial)
