@@ -99,3 +99,12 @@ def test_a_busy_cluster_that_never_has_a_request_in_flight_is_quick_not_unmeasur
     decision = reported({ONPREM: Load(START + 1, 0, 800, 0)}, decision, START + 1)
     assert decision.rows[row()].target[ONPREM] == 1
     assert decision.rows[row()].demand == pytest.approx(400)
+
+
+def test_a_queue_that_is_gone_is_forgotten_at_once() -> None:
+    decision = reported({ONPREM: Load(START, 80, 100, 0)})
+    assert decision.memory.service_time[ONPREM] == pytest.approx(0.8)
+    queued = reported({ONPREM: Load(START + 1, 400, 100, 0)}, decision, START + 1)
+    assert queued.memory.service_time[ONPREM] == pytest.approx(4)
+    cleared = reported({ONPREM: Load(START + 2, 80, 100, 0)}, queued, START + 2)
+    assert cleared.memory.service_time[ONPREM] == pytest.approx(0.8)

@@ -47,10 +47,12 @@ _LEAST_RATE = 1e-3
 """Requests a second below which a service time cannot be measured."""
 _SERVICE_RANGE = (1e-3, 86_400.0)
 """Seconds between which a service time is believable: a millisecond to a day."""
+_QUEUEING = 1.25
+"""Of the declared concurrency: requests in flight above which some must be waiting, beyond the scatter of arrivals."""
 _UNMEASURED_SERVICE = 1.0
 """Seconds assumed where nothing tells more."""
 _UNSEEN = 0.5
-"""Requests in flight assumed at a cluster that is used and yet reports none: whole numbers tell only "fewer than one"."""
+"""Requests in flight assumed at a cluster that is used and yet reports none: that only tells of fewer than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,10 @@ def _flow(
         if idle or error_share(load) >= _UNTRUSTED_ERRORS:
             if held is not None:
                 flow[name] = held
-        elif held is None:
+            continue
+        queueing = _QUEUEING * policy.clusters[name].spec.capacity.concurrency
+        if held is None or load.in_flight > queueing or held[1] > queueing:
+            # Time in a queue is not service: an average of it would keep traffic away long after the queue is gone.
             flow[name] = (load.request_rate, load.in_flight)
         else:
             rate, in_flight = held

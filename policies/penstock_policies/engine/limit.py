@@ -19,7 +19,7 @@ _LOAD_BAND = 0.03
 """The same for moves to match load, whose target quivers with the arrivals; headroom bears such a difference. Not for
 leaving a cluster altogether: a few percent would else stay at a dear cluster for ever after a peak."""
 _SETTLE = 2.5
-"""Seconds between two steps for load, at least: acting again before the reports show the last step is how loops swing."""
+"""Seconds between two steps for load, at least: loops swing when they act again before reports show the last step."""
 _URGENT_DWELL = 5.0
 """Seconds between two steps against overload: long enough for the first to show in the load reports."""
 _SAME_TARGET = 0.05
