@@ -6,7 +6,7 @@ outlier detection and local replies included. Both talk to the same backends.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +38,12 @@ _TYPES: Final = "type.googleapis.com/envoy.extensions"
 
 Config = dict[str, Any]
 
+# An answer given before the request was read to its end closes the connection, and what is measured then is connecting.
+_READ_BODY_FIRST: Final[Config] = {
+    "name": "envoy.filters.http.buffer",
+    "typed_config": {"@type": f"{_TYPES}.filters.http.buffer.v3.Buffer", "max_request_bytes": 1 << 20},
+}
+
 
 def backends(names: tuple[str, ...]) -> str:
     """Bootstrap of an Envoy that answers at once on one listener a name, ports chosen by the kernel."""
@@ -45,7 +51,9 @@ def backends(names: tuple[str, ...]) -> str:
         {
             "admin": {"address": _loopback(0)},
             "static_resources": {
-                "listeners": [_listener(name, {"direct_response": _direct_response()}) for name in names]
+                "listeners": [
+                    _listener(name, {"direct_response": _direct_response()}, [_READ_BODY_FIRST]) for name in names
+                ]
             },
         }
     )
@@ -111,7 +119,7 @@ def _bare_cluster(name: str, ports: tuple[int, ...]) -> Config:
     }
 
 
-def _listener(name: str, action: Config) -> Config:
+def _listener(name: str, action: Config, filters_before: Sequence[Config] = ()) -> Config:
     manager = {
         "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
@@ -122,6 +130,7 @@ def _listener(name: str, action: Config) -> Config:
             ],
         },
         "http_filters": [
+            *filters_before,
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {"@type": f"{_TYPES}.filters.http.router.v3.Router"},
