@@ -134,7 +134,7 @@ def _listener(name: str, action: Config, filters_before: Sequence[Config] = ()) 
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {"@type": f"{_TYPES}.filters.http.router.v3.Router"},
-            }
+            },
         ],
     }
     filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]

@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-REQUEST_BYTES: Final = 1024
-"""Size of the prompt: a short chat. Envoy reads all of it to find the model's name."""
+REQUEST_BYTES: Final = 256
+"""Size of the prompt: one short turn. Envoy reads all of it to find the model's name; docs/performance.md has more."""
 
 _HEADERS_END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length: "

@@ -115,5 +115,8 @@ def _context(ca_file: str, modified: int | None) -> ssl.SSLContext:
 
 
 def _words(error: Exception) -> str:
-    text = str(error) or type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorError):
+        # Its own text shows an SSL context as Python sees it, which tells nobody anything.
+        error = error.os_error
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return text if len(text) <= DETAIL_CHARACTERS else f"{text[: DETAIL_CHARACTERS - 3]}..."
