@@ -1,7 +1,7 @@
 """Judges ``deploy/`` as far as it can be judged without a cluster: ``python deploy/check.py``.
 
 Prints one line a finding and exits 1 when there is any. Part of ``make lint``.
-"""  # noqa: INP001 -- scripts
+"""
 
 import sys
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The compose file: consistent in itself, and as careful as the Kubernetes manifests."""  # noqa: INP001 -- scripts
+"""The compose file: consistent in itself, and as careful as the Kubernetes manifests."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The policies and Envoy bootstraps that deploy files carry are good ones, by Penstock's own judgement and Envoy's."""  # noqa: INP001 -- scripts
+"""The policies and Envoy bootstraps that deploy files carry are good ones, by Penstock's own judgement and Envoy's."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

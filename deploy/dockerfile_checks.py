@@ -1,4 +1,4 @@
-"""The Dockerfile: pinned, without root, and copying only what exists."""  # noqa: INP001 -- scripts
+"""The Dockerfile: pinned, without root, and copying only what exists."""
 
 import json
 from collections.abc import Iterator

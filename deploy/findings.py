@@ -1,4 +1,4 @@
-"""What the checks of ``deploy/`` find, and how they look into plain documents."""  # noqa: INP001 -- scripts, no package
+"""What the checks of ``deploy/`` find, and how they look into plain documents."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

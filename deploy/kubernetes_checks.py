@@ -1,4 +1,4 @@
-"""What can be said of the Kubernetes manifests without a cluster: shape, references, ports."""  # noqa: INP001 -- scripts
+"""What can be said of the Kubernetes manifests without a cluster: shape, references, ports."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests as typed values: workloads with their pods and containers."""  # noqa: INP001 -- scripts
+"""The Kubernetes manifests as typed values: workloads with their pods and containers."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Every pod runs as the Pod Security Standard ``restricted`` wants it, and a little stricter.
 
 The standard: https://kubernetes.io/docs/concepts/security/pod-security-standards/
-"""  # noqa: INP001 -- scripts
+"""
 
 from collections.abc import Iterator
 
