@@ -36,8 +36,8 @@ Figures = dict[str, float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", "7")))
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of each measurement")
+    parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", "21")))
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of each measurement")
     given = parser.parse_args()
     names = tuple(name for group in BACKENDS.values() for name in group)
     with EnvoyProcess(backends(names)) as answering:
