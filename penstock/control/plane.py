@@ -194,7 +194,8 @@ class Plane:
                 logger.warning("drain refused", extra={"cluster": request.cluster, "arithmetic": impact.sentence})
                 raise DrainRefusedError(request.cluster, impact)
             try:
-                await self._store.add_drain(drain, request.actor or request.owner)
+                facts = {"forced": request.force, "arithmetic": impact.sentence}
+                await self._store.add_drain(drain, request.actor or request.owner, facts)
             except StoreError as error:
                 raise StoreUnavailableError(str(error)) from error
             self._decider.set_drains({**self._decider.overrides.drains, request.cluster: drain})

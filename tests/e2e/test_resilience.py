@@ -39,6 +39,8 @@ async def test_a_drain_outlives_a_restart(edge: Edge) -> None:
     await edge.serve()
     (drain,) = (await edge.get("/api/v1/drains"))["items"]
     assert (drain["cluster"], drain["owner"]) == ("cloud-eu-west", "tester")
+    entry = (await edge.get("/api/v1/audit"))["items"][0]
+    assert (entry["kind"], entry["actor"], entry["detail"]["forced"]) == ("drain.added", "tester", False)
     assert "cloud-eu-west" not in await edge.shares() or (await edge.shares())["cloud-eu-west"] == 0
 
 
