@@ -74,6 +74,7 @@ class Decider:
 
         Raises:
             ResidencyBreach: what it generates could let data out; the policy before stays in force.
+            CompileError: nothing can be generated from it; likewise.
         """
         draft = decide(policy, self._board.snapshot(self._clock()), self.overrides, self.decision, self._clock())
         await self._publisher.prepare(policy, draft)
@@ -82,7 +83,7 @@ class Decider:
         self._published = ""
         try:
             self._decide(policy)
-        except ResidencyBreach:
+        except BaseException:
             self.policy = before
             raise
 

@@ -13,6 +13,7 @@ from penstock.control.decider import Decider
 from penstock.policy_source import PolicyDirectory, Reading
 from penstock.state.errors import StoreError
 from penstock.state.store import Store
+from penstock_envoy.compiler import CompileError
 from penstock_envoy.residency import ResidencyBreach
 from penstock_policies.loader import load
 from penstock_policies.policyset import PolicySet
@@ -74,8 +75,8 @@ class PolicyKeeper:
             logger.warning("policy warning", extra={"problem": str(problem)})
         try:
             await self._adopt(loaded.policy_set)
-        except ResidencyBreach as error:
-            self._refuse((*loaded.problems, _breach(error)))
+        except (CompileError, ResidencyBreach) as error:
+            self._refuse((*loaded.problems, _unusable(error)))
             return
         self.problems = loaded.problems
         self.loaded_at = self._clock()
@@ -88,7 +89,7 @@ class PolicyKeeper:
         await self._sources_before(policy)
         try:
             await self._decider.adopt(policy)
-        except ResidencyBreach:
+        except (CompileError, ResidencyBreach):
             if in_force is not None:
                 await self._sources_before(in_force)
             raise
@@ -121,5 +122,6 @@ class PolicyKeeper:
         )
 
 
-def _breach(error: ResidencyBreach) -> Problem:
-    return Problem(severity="error", file="", line=0, column=0, path="", message=f"residency proof failed: {error}")
+def _unusable(error: CompileError | ResidencyBreach) -> Problem:
+    what = "residency proof failed" if isinstance(error, ResidencyBreach) else "no Envoy configuration can be generated"
+    return Problem(severity="error", file="", line=0, column=0, path="", message=f"{what}: {error}")
