@@ -205,7 +205,8 @@ def _region(policy: PolicySet | None, group: str | None) -> str | None:
 async def _first_prices(feeds: CostFeeds) -> None:
     """Give new feeds a moment to be read, so that the first decision knows what things cost."""
     try:
-        await asyncio.wait_for(feeds.first_read(), _FIRST_PRICES_SECONDS)
+        async with asyncio.timeout(_FIRST_PRICES_SECONDS):
+            await feeds.first_read()
     except TimeoutError:
         logger.warning("a cost feed has not answered yet", extra={"waited": _FIRST_PRICES_SECONDS})
 

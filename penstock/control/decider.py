@@ -115,7 +115,8 @@ class Decider:
         """Decide until cancelled. An error in one decision keeps the last one in force and is logged."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), TICK_SECONDS)
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 self.decide_now()

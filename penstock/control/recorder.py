@@ -63,7 +63,8 @@ class Recorder:
     async def drained(self, timeout: float) -> None:  # noqa: ASYNC109 -- the caller's shutdown budget, not a cancel scope
         """Wait up to ``timeout`` seconds until all is written: for an orderly end."""
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._idle.wait()
         except TimeoutError:
             logger.warning("ended with decisions not recorded", extra={"count": len(self._queue)})
 

@@ -5,11 +5,14 @@ import logging
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from penstock.control import logs
 from penstock.control.assembly import Addresses, serving
 
 logger = logging.getLogger(__name__)
+
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,15 @@ def run(options: ServeOptions) -> None:
 async def _serve_until_signalled(options: ServeOptions) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def begin_to_stop() -> None:
+        stop.set()
+        # Whoever asks twice does not want to wait for good order: the next signal ends the process at once.
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, begin_to_stop)
     async with serving(options.policies, options.state, Addresses(options.xds_address, options.admin_address)):
         await stop.wait()
         logger.info("stopping")

@@ -70,7 +70,8 @@ class Child:
         if self._process.stdout is None:
             raise ValueError("this child was not started to announce anything")
         try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), seconds)
+            async with asyncio.timeout(seconds):
+                line = await self._process.stdout.readline()
             document = json.loads(line)
         except (TimeoutError, ValueError) as error:
             raise self.failed("did not announce itself") from error
@@ -90,7 +91,8 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
             try:
-                await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._process.wait()
             except TimeoutError:
                 logger.warning("child did not stop in time; killing it", extra={"child": self.name, "pid": self.pid})
                 with contextlib.suppress(ProcessLookupError):

@@ -249,7 +249,8 @@ async def _wait_until(due: float, event: asyncio.Event) -> bool:
     if delay <= 0:
         return False
     try:
-        await asyncio.wait_for(event.wait(), delay)
+        async with asyncio.timeout(delay):
+            await event.wait()
     except TimeoutError:
         return False
     return True
