@@ -42,8 +42,10 @@ lint: install ## Style, import contracts and what can be checked of deploy/ with
 types: install ## mypy --strict over source and tests
 	@$(BIN)/mypy
 
-bench: install ## Benchmarks; BENCH=datapath or BENCH=drain runs one. Ends with a line of JSON
-	@set -e; for name in $${BENCH:-datapath drain}; do $(BIN)/python bench/$$name.py; done
+bench: install ## Benchmarks; BENCH=fanout STREAMS=1000 runs one (docs/performance.md lists them). Ends with a line of JSON
+	@set -e; usual="publish datapath drain fanout"; \
+	if [ -z "$$BENCH" ] && ! command -v go >/dev/null; then usual="publish datapath drain"; echo "fanout is left out: it needs Go" >&2; fi; \
+	for name in $${BENCH:-$$usual}; do $(BIN)/python bench/$$name.py; done
 
 fmt: install ## Format and mend what ruff can mend
 	@$(BIN)/ruff check --fix $(SOURCES)

@@ -13,6 +13,7 @@ from typing import Any, Final
 import yaml
 
 from penstock_envoy.compiler import Compiler
+from penstock_envoy.resource import EnvoyResource
 from penstock_envoy.static import static_bootstrap
 from penstock_policies.decision import TOTAL_WEIGHT, Decision
 from penstock_policies.engine import decide
@@ -59,10 +60,16 @@ def backends(names: tuple[str, ...]) -> str:
     )
 
 
+def example_resources(ports: Mapping[str, tuple[int, ...]]) -> tuple[EnvoyResource, ...]:
+    """What is generated for the example's node group, with both clusters taking part."""
+    policy = example_policy(ports)
+    return Compiler().compile(policy, example_decision(policy), GROUP)
+
+
 def edge(ports: Mapping[str, tuple[int, ...]]) -> str:
     """Bootstrap of the Envoy under test; ``ports`` are each cluster's backends."""
-    policy = _policy(ports)
-    decision = _decision(policy)
+    policy = example_policy(ports)
+    decision = example_decision(policy)
     resources = Compiler().compile(policy, decision, GROUP)
     listeners = dict.fromkeys(policy.groups[GROUP].spec.listeners, 0)
     config: Config = yaml.safe_load(static_bootstrap(resources, listener_ports=listeners))
@@ -80,7 +87,8 @@ def edge(ports: Mapping[str, tuple[int, ...]]) -> str:
     return yaml.safe_dump(config)
 
 
-def _policy(ports: Mapping[str, tuple[int, ...]]) -> PolicySet:
+def example_policy(ports: Mapping[str, tuple[int, ...]]) -> PolicySet:
+    """The example policies, with these ports of loopback as each cluster's endpoints."""
     files = {}
     for path in EXAMPLE.glob("*.yaml"):
         documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
@@ -96,14 +104,15 @@ def _policy(ports: Mapping[str, tuple[int, ...]]) -> PolicySet:
     return loaded.policy_set
 
 
-def _decision(policy: PolicySet) -> Decision:
+def example_decision(policy: PolicySet, on_prem_share: float = ON_PREM_SHARE) -> Decision:
+    """A decision that gives the first cluster of each row this share, and the second the rest."""
     decision = decide(policy, Observations(), Overrides(), None, 0.0)
     rows = {}
     for key, row in decision.rows.items():
         first, *rest = row.legs
         weights = {first: TOTAL_WEIGHT} | dict.fromkeys(rest, 0)
         if rest:
-            weights[first] = round(TOTAL_WEIGHT * ON_PREM_SHARE)
+            weights[first] = round(TOTAL_WEIGHT * on_prem_share)
             weights[rest[0]] = TOTAL_WEIGHT - weights[first]
         rows[key] = dataclasses.replace(row, weights=weights)
     return dataclasses.replace(decision, rows=rows)

@@ -4,6 +4,7 @@ Everything else Envoy needs comes over xDS. Plain data and YAML, because people 
 """
 
 import ipaddress
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from penstock_envoy.envoy_yaml import dump
@@ -23,6 +24,19 @@ _RETRY_BACK_OFF: Final = {"base_interval": "0.1s", "max_interval": "2s"}
 DEFAULT_MAX_CONNECTIONS: Final = 50_000
 
 
+@dataclass(frozen=True, slots=True)
+class XdsTls:
+    """How an Envoy knows its control plane and proves itself; files are on the Envoy's machine, PEM."""
+
+    ca_file: str
+    """Who may have signed the control plane's certificate."""
+    certificate: str = ""
+    """The Envoy's own, with its node id among the names; empty to show none."""
+    key: str = ""
+    server_name: str = ""
+    """A name in the control plane's certificate; empty for the host the Envoy connects to."""
+
+
 def render(
     node_id: str,
     group_cluster: str,
@@ -35,6 +49,7 @@ def render(
     load_stats: bool = True,
     max_connections: int = DEFAULT_MAX_CONNECTIONS,
     max_heap_bytes: int | None = None,
+    tls: XdsTls | None = None,
 ) -> str:
     """A complete bootstrap as YAML; :func:`document` says what the arguments mean."""
     return dump(
@@ -49,6 +64,7 @@ def render(
             load_stats=load_stats,
             max_connections=max_connections,
             max_heap_bytes=max_heap_bytes,
+            tls=tls,
         )
     )
 
@@ -65,6 +81,7 @@ def document(
     load_stats: bool = True,
     max_connections: int = DEFAULT_MAX_CONNECTIONS,
     max_heap_bytes: int | None = None,
+    tls: XdsTls | None = None,
 ) -> dict[str, object]:
     """A complete bootstrap as plain data.
 
@@ -80,9 +97,10 @@ def document(
         max_connections: downstream connections, over all listeners, above which new ones are refused.
         max_heap_bytes: heap at which Envoy sheds load (stops keep-alive at 90 %, refuses requests at 95 %); None: no
             limit, because only the operator knows the machine.
+        tls: speak to the control plane over TLS; None for plain text.
 
     Raises:
-        ValueError: an empty name, a port out of range or an unknown variant.
+        ValueError: an empty name, a port out of range, an unknown variant, or a certificate without its key.
     """
     if not node_id or not group_cluster or not xds_host:
         raise ValueError("node id, group cluster and xDS host must not be empty")
@@ -109,7 +127,7 @@ def document(
             "cds_config": {"resource_api_version": "V3", "ads": {}},
             "lds_config": {"resource_api_version": "V3", "ads": {}},
         },
-        "static_resources": {"clusters": [_xds_cluster(xds_host, xds_port)]},
+        "static_resources": {"clusters": [_xds_cluster(xds_host, xds_port, tls)]},
         "overload_manager": _overload_manager(max_connections, max_heap_bytes),
     }
     if load_stats:
@@ -134,15 +152,46 @@ def _address(host: str, port: int) -> dict[str, object]:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _xds_cluster(host: str, port: int) -> dict[str, object]:
+def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
-        discovery = "STATIC"
     except ValueError:
-        discovery = "STRICT_DNS"
+        return False
+    return True
+
+
+def _transport_socket(host: str, tls: XdsTls) -> dict[str, object]:
+    if bool(tls.certificate) != bool(tls.key):
+        raise ValueError("an Envoy's certificate and its key go together")
+    name = tls.server_name or host
+    by_address = _is_address(name)
+    common: dict[str, object] = {
+        "validation_context": {
+            "trusted_ca": {"filename": tls.ca_file},
+            "match_typed_subject_alt_names": [
+                {"san_type": "IP_ADDRESS" if by_address else "DNS", "matcher": {"exact": name}}
+            ],
+        }
+    }
+    if tls.certificate:
+        common["tls_certificates"] = [
+            {"certificate_chain": {"filename": tls.certificate}, "private_key": {"filename": tls.key}}
+        ]
+    context: dict[str, object] = {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "common_tls_context": common,
+    }
+    # An address is no server name (RFC 6066, section 3).
+    if not by_address:
+        context["sni"] = name
+    return {"name": "envoy.transport_sockets.tls", "typed_config": context}
+
+
+def _xds_cluster(host: str, port: int, tls: XdsTls | None) -> dict[str, object]:
+    secure = {} if tls is None else {"transport_socket": _transport_socket(host, tls)}
     return {
         "name": XDS_CLUSTER,
-        "type": discovery,
+        "type": "STATIC" if _is_address(host) else "STRICT_DNS",
         "connect_timeout": "1s",
         "load_assignment": {
             "cluster_name": XDS_CLUSTER,
@@ -157,6 +206,7 @@ def _xds_cluster(host: str, port: int) -> dict[str, object]:
                 },
             }
         },
+        **secure,
     }
 
 

@@ -17,7 +17,18 @@ from penstock.admin.metrics import Metrics
 from penstock.admin.ports import ControlPlane
 from penstock.admin.problem_details import problems
 from penstock.admin.requests import MAX_BODY_BYTES
-from penstock.admin.resources import audit, clusters, decisions, drains, explain, health, nodes, status, weights
+from penstock.admin.resources import (
+    audit,
+    clusters,
+    decisions,
+    drains,
+    explain,
+    health,
+    nodes,
+    quarantine,
+    status,
+    weights,
+)
 from penstock.admin.resources import metrics as metrics_resource
 from penstock.admin.security import add_security_headers, guard, is_loopback
 
@@ -25,7 +36,20 @@ __all__ = ["AddressError", "AdminServer", "build_app"]
 
 logger = logging.getLogger(__name__)
 
-RESOURCES = (health, status, clusters, weights, nodes, decisions, explain, drains, audit, metrics_resource, assets)
+RESOURCES = (
+    health,
+    status,
+    clusters,
+    weights,
+    nodes,
+    quarantine,
+    decisions,
+    explain,
+    drains,
+    audit,
+    metrics_resource,
+    assets,
+)
 
 # Seconds that requests under way are given at shutdown. They are short; a slow reader must not hold up a restart.
 SHUTDOWN_SECONDS = 2.0

@@ -7,13 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from penstock.admin.ports import ConnectedEnvoy, ControlPlane, SyncStatus
+from penstock.admin.ports import ControlPlane
 from penstock.admin.wire import short_type
+from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, SyncStatus
 from penstock_policies.decision import HealthState
 from penstock_policies.policyset import PolicySet
 
 Severity = Literal["error", "warning", "info"]
 ORDER: Final[tuple[Severity, ...]] = ("error", "warning", "info")
+
+
+MOST_QUARANTINED: Final = 5
+"""How many quarantines are told one by one: a bad edit can spoil dozens of resources at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +104,51 @@ def _feeds(control: ControlPlane) -> Iterator[Finding]:
             yield Finding("warning", "feed-failing", f"Cost feed {name} fails{because}; its last prices hold")
 
 
-def _envoys(envoys: Sequence[ConnectedEnvoy]) -> Iterator[Finding]:
+def _quarantined(of: QuarantinedResource) -> Finding:
+    others = f" and {len(of.nodes) - 1} more" if len(of.nodes) > 1 else ""
+    if of.held:
+        served = f"the whole group {of.group} stays as it was, since a mixture cannot be proven safe: {of.held}"
+    elif of.served_instead:
+        served = f"version {of.served_instead} goes on being served"
+    else:
+        served = "no earlier version is known, so Envoys keep what they hold"
+    if of.held_back and not of.held:
+        served += f" (and {_counted(len(of.held_back), 'resource')} that would name it held back)"
+    refused = f"{short_type(of.type_url)} {of.name} version {of.version}"
+    where = f" Policy: {', '.join(of.origins[:3])}." if of.origins else ""
+    by = f"{of.nodes[0]}{others}" if of.nodes else "an Envoy"
+    return Finding(
+        "error", "quarantined", f"{by} in {of.group} refused {refused}; {served}.{where} Envoy said: {of.message}"
+    )
+
+
+def _quarantine(quarantine: Sequence[QuarantinedResource]) -> Iterator[Finding]:
+    latest = sorted(quarantine, key=lambda each: -each.last_at)
+    for each in latest[:MOST_QUARANTINED]:
+        yield _quarantined(each)
+    if len(latest) > MOST_QUARANTINED:
+        more = _counted(len(latest) - MOST_QUARANTINED, "more resource is", "more resources are")
+        yield Finding("error", "quarantined", f"{more} quarantined; see /api/v1/quarantine")
+
+
+def _canaries(canaries: Sequence[CanaryRollout]) -> Iterator[Finding]:
+    for each in canaries:
+        if each.stuck:
+            yield Finding(
+                "error",
+                "canary-stuck",
+                f"New configuration of group {each.group} does not spread: none of the "
+                f"{_counted(each.nodes, 'Envoy')} it was tried on accepted it",
+            )
+
+
+def _envoys(envoys: Sequence[ConnectedEnvoy], quarantine: Sequence[QuarantinedResource]) -> Iterator[Finding]:
+    told = {(each.group, each.type_url) for each in quarantine}
     refusing = [
         (envoy.node, short_type(state.type_url), state.error)
         for envoy in envoys
         for state in envoy.types
-        if state.status is SyncStatus.NACKED
+        if state.status is SyncStatus.NACKED and (envoy.group, state.type_url) not in told
     ]
     if refusing:
         node, kind, error = refusing[0]
@@ -128,5 +172,14 @@ def _drains(control: ControlPlane) -> Iterator[Finding]:
 
 def findings(control: ControlPlane, envoys: Sequence[ConnectedEnvoy]) -> list[Finding]:
     """Everything worth knowing now, worst first; ``envoys`` are the streams of this moment."""
-    found = [*_policy(control), *_engine(control), *_envoys(envoys), *_feeds(control), *_drains(control)]
+    quarantine = control.quarantine()
+    found = [
+        *_policy(control),
+        *_engine(control),
+        *_quarantine(quarantine),
+        *_canaries(control.canaries()),
+        *_envoys(envoys, quarantine),
+        *_feeds(control),
+        *_drains(control),
+    ]
     return sorted(found, key=lambda finding: ORDER.index(finding.severity))

@@ -7,6 +7,7 @@ from prometheus_client.registry import Collector
 
 from penstock.admin.findings import feed_ages
 from penstock.admin.ports import ControlPlane
+from penstock.admin.xds_metrics import SERVED_TYPES, type_label
 from penstock_policies.decision import Decision, HealthState
 
 
@@ -46,6 +47,28 @@ def _envoys(control: ControlPlane) -> Iterator[Metric]:
     for group, count in sorted(groups.items()):
         clients.add_metric([group], count)
     yield clients
+    yield from _quarantine(control, groups)
+    canaries = _gauge("xds_canary_rollouts", "1 while some Envoys of a group try what the others get later.", "group")
+    for canary in control.canaries():
+        canaries.add_metric([canary.group], 1.0)
+    yield canaries
+    queue = control.first_answers()
+    yield _single(
+        "xds_concurrent_builds", "Streams that are being sent their first, whole configuration.", queue.building
+    )
+    yield _single("xds_builds_waiting", "Streams that wait for their turn to be sent it.", queue.waiting)
+
+
+def _quarantine(control: ControlPlane, groups: Iterable[str]) -> Iterator[Metric]:
+    # Zeros for the types Penstock serves, so that an alert never waits for a series to appear.
+    counts = {(group, kind): 0 for group in groups for kind in SERVED_TYPES}
+    for each in control.quarantine():
+        key = (each.group, type_label(each.type_url))
+        counts[key] = counts.get(key, 0) + 1
+    quarantined = _gauge("xds_quarantined", "Resource versions an Envoy refused and nobody is sent.", "group", "type")
+    for labels, count in sorted(counts.items()):
+        quarantined.add_metric(labels, count)
+    yield quarantined
 
 
 def _clusters(decision: Decision) -> Iterator[Metric]:

@@ -1,34 +1,62 @@
 """The metrics of the process: counters fed as things happen, gauges read from the control plane when scraped.
 
 :class:`Metrics` is also a listener for the xDS server: its ``on_*`` methods are called on the event loop for every
-stream event, so each does one dictionary look-up and one addition.
+stream event; those of pushes and acknowledgements only add to the numbers of :mod:`penstock.admin.xds_metrics`.
 """
 
 import platform
-from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Info, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from penstock.admin.gauges import ControlPlaneGauges
 from penstock.admin.ports import ControlPlane
-from penstock.admin.wire import short_type
+from penstock.admin.xds_metrics import PushFacts, XdsTraffic, type_label
 from penstock_policies.decision import Decision
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
-# A push to a near Envoy is acknowledged in about 3 ms; one that warms clusters or crosses an ocean takes seconds.
-ACK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0)
 
-
-class StreamFacts(Protocol):
-    """What metrics need of an xDS stream's view."""
+class ClientFacts(Protocol):
+    """What metrics need of the client of an xDS stream."""
 
     @property
     def group(self) -> str:
         """The node group the stream belongs to."""
+        ...
+
+
+class TypeFacts(Protocol):
+    """What metrics need of a refusal."""
+
+    @property
+    def type_url(self) -> str:
+        """The type it is about."""
+        ...
+
+
+class AckFacts(TypeFacts, Protocol):
+    """What metrics need of an acknowledgement."""
+
+    @property
+    def seconds(self) -> float:
+        """From the publication of the content to the acknowledgement."""
+        ...
+
+
+class RefusalFacts(Protocol):
+    """What metrics need of a quarantine that begins or ends."""
+
+    @property
+    def group(self) -> str:
+        """The node group it holds in."""
+        ...
+
+    @property
+    def type_url(self) -> str:
+        """The type of the resource."""
         ...
 
 
@@ -41,16 +69,15 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._connects = self._counter("xds_connects", "xDS streams opened.", "group")
         self._disconnects = self._counter("xds_disconnects", "xDS streams ended.", "group")
-        self._pushes = self._counter("xds_pushes", "xDS responses sent.", "type")
-        self._push_bytes = self._counter("xds_push_bytes", "Bytes of xDS responses sent.", "type")
         self._nacks = self._counter("xds_nack", "xDS responses refused by an Envoy.", "group", "type")
-        self._acks = Histogram(
-            "penstock_xds_commit_to_ack_seconds",
-            "Time from the publication of a snapshot to an Envoy's acknowledgement.",
-            ["type"],
-            registry=self.registry,
-            buckets=ACK_BUCKETS,
+        self._quarantines = self._counter(
+            "xds_quarantines", "Resource versions that were quarantined.", "group", "type"
         )
+        self._write_timeouts = self._counter(
+            "xds_write_timeouts", "xDS streams ended because the Envoy did not take a response in time.", "group"
+        )
+        self._traffic = XdsTraffic()
+        self.registry.register(self._traffic)
         self._decisions = self._counter("decisions", "Decisions published.", "rung")
         self._probe_failures = self._counter("probe_failures", "Health probes that failed.", "cluster")
         self._store_errors = self._counter("store_errors", "Reads and writes the state store failed.")
@@ -80,31 +107,34 @@ class Metrics:
         """Count a read or write the state store failed."""
         self._store_errors.inc()
 
-    def on_connect(self, view: StreamFacts) -> None:
+    def on_connect(self, client: ClientFacts) -> None:
         """Count a stream that was opened."""
-        self._connects.labels(view.group).inc()
+        self._connects.labels(client.group).inc()
 
-    def on_disconnect(self, view: StreamFacts, reason: str) -> None:  # noqa: ARG002 - the listener's signature
+    def on_disconnect(self, client: ClientFacts, reason: str) -> None:  # noqa: ARG002 - the listener's signature
         """Count a stream that ended; the reason is the log's business (its values are unbounded)."""
-        self._disconnects.labels(view.group).inc()
+        self._disconnects.labels(client.group).inc()
 
-    def on_push(self, view: StreamFacts, type_url: str, bytes_count: int) -> None:  # noqa: ARG002
-        """Count a response that was sent. Not by Envoy or group: a push to all of them is one event to read."""
-        kind = short_type(type_url)
-        self._pushes.labels(kind).inc()
-        self._push_bytes.labels(kind).inc(bytes_count)
+    def write_timed_out(self, client: ClientFacts) -> None:
+        """Count a stream that was ended because its Envoy did not read."""
+        self._write_timeouts.labels(client.group).inc()
 
-    def on_ack(self, view: StreamFacts, type_url: str, version: str, seconds: float) -> None:  # noqa: ARG002
+    def on_push(self, client: ClientFacts, pushed: PushFacts) -> None:  # noqa: ARG002 - the listener's signature
+        """Count a response that is being sent."""
+        self._traffic.pushed(pushed)
+
+    def on_ack(self, client: ClientFacts, acked: AckFacts) -> None:  # noqa: ARG002
         """Record how long an Envoy took to acknowledge."""
-        self._acks.labels(short_type(type_url)).observe(seconds)
+        self._traffic.acked(acked.type_url, acked.seconds)
 
-    def on_nack(
-        self,
-        view: StreamFacts,
-        type_url: str,
-        names: Sequence[str],  # noqa: ARG002
-        version: str,  # noqa: ARG002
-        message: str,  # noqa: ARG002
-    ) -> None:
-        """Count a refusal; which resources and why is in the log and in ``/api/v1/nodes``."""
-        self._nacks.labels(view.group, short_type(type_url)).inc()
+    def on_nack(self, client: ClientFacts, nacked: TypeFacts) -> None:
+        """Count a refusal; which resources and why is in the log and in ``/api/v1/quarantine``."""
+        self._nacks.labels(client.group, type_label(nacked.type_url)).inc()
+
+    def on_suppressed(self, client: ClientFacts, type_url: str, count: int) -> None:  # noqa: ARG002
+        """Count resources that needed no sending."""
+        self._traffic.suppressed(type_url, count)
+
+    def on_quarantine(self, refusal: RefusalFacts) -> None:
+        """Count a version that is not sent any more; how many there are now is a gauge."""
+        self._quarantines.labels(refusal.group, type_label(refusal.type_url)).inc()

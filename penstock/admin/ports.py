@@ -7,9 +7,9 @@ methods answer from memory, at once and without raising; coroutines may touch th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
+from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, Queue, ResourceState
 from penstock_policies.decision import Decision
 from penstock_policies.observations import Observations
 from penstock_policies.overrides import Drain, Overrides
@@ -24,47 +24,6 @@ class Readiness:
     ready: bool
     details: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
     """Facts for people and probes; a key ``reason`` says in one sentence why it is not ready."""
-
-
-class SyncStatus(StrEnum):
-    """How an Envoy stands for one type of resource."""
-
-    SYNCED = "SYNCED"
-    STALE = "STALE"
-    """Sent, not yet acknowledged."""
-    NACKED = "NACKED"
-    NOT_SENT = "NOT_SENT"
-
-
-@dataclass(frozen=True, slots=True)
-class TypeState:
-    """One type of resource on one stream."""
-
-    type_url: str
-    status: SyncStatus
-    sent_version: str = ""
-    acked_version: str = ""
-    error: str = ""
-    """The last refusal, in Envoy's words; empty when it never refused."""
-    resources: int = 0
-    pushes: int = 0
-    nacks: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectedEnvoy:
-    """One xDS stream, as seen now."""
-
-    stream: str
-    node: str
-    node_cluster: str
-    group: str
-    peer: str
-    variant: str
-    """``delta`` or ``sotw``."""
-    connected_at: float
-    """Unix time."""
-    types: tuple[TypeState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +142,13 @@ class DrainRefusedError(ControlPlaneError):
         self.impact = impact
 
 
+class NotQuarantinedError(ControlPlaneError):
+    """There is no such quarantine to lift."""
+
+    def __init__(self, group: str, type_url: str, name: str, version: str) -> None:
+        super().__init__(f"version {version} of {name!r} ({type_url}) is not quarantined in group {group!r}")
+
+
 class NoPolicyError(ControlPlaneError):
     """No policy was ever loaded, so there is nothing to act on."""
 
@@ -260,6 +226,36 @@ class ControlPlane(Protocol):
 
     def streams(self) -> Sequence[ConnectedEnvoy]:
         """Every xDS stream open now."""
+        ...
+
+    def resources(self, stream: str) -> Sequence[ResourceState]:
+        """Return every resource the Envoy of a stream asks for; none when there is no such stream any more."""
+        ...
+
+    def quarantine(self) -> Sequence[QuarantinedResource]:
+        """Return what Envoys have refused and is not sent any more, as long as it is what would be served."""
+        ...
+
+    def canaries(self) -> Sequence[CanaryRollout]:
+        """Return the trials under way."""
+        ...
+
+    def first_answers(self) -> Queue:
+        """How many streams are being sent their first configuration."""
+        ...
+
+    async def release(  # noqa: PLR0917 - what a quarantine is known by, then who lifts it and why
+        self, group: str, type_url: str, name: str, version: str, actor: str, reason: str
+    ) -> QuarantinedResource:
+        """Lift a quarantine: the version is sent again, and quarantined again if it is refused again.
+
+        Returns the quarantine as it was.
+
+        Raises:
+            NotQuarantinedError: there is none.
+            StoreUnavailableError: it could not be recorded, so it was not done.
+
+        """
         ...
 
     def history(self) -> Sequence[HistoryPoint]:

@@ -16,6 +16,7 @@ from penstock.admin.ports import (
     DrainRefusedError,
     NoPolicyError,
     NotDrainedError,
+    NotQuarantinedError,
     StoreUnavailableError,
     UnknownClusterError,
 )
@@ -81,8 +82,9 @@ def from_control_plane(error: ControlPlaneError) -> ApiError:
     match error:
         case UnknownClusterError():
             return not_found("cluster", error.cluster, error.known)
-        case NotDrainedError():
-            return ApiError(HTTPStatus.NOT_FOUND, str(error), kind="not-drained")
+        case NotDrainedError() | NotQuarantinedError():
+            kind = "not-drained" if isinstance(error, NotDrainedError) else "not-quarantined"
+            return ApiError(HTTPStatus.NOT_FOUND, str(error), kind=kind)
         case DrainRefusedError():
             detail = f"{str(error).rstrip('.')}. Use force to drain all the same."
             return ApiError(HTTPStatus.CONFLICT, detail, kind="drain-refused", members={"impact": error.impact})

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import NoReturn, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 from aiohttp import hdrs, web
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from penstock.admin.problem_details import ApiError
@@ -16,6 +16,19 @@ MAX_BODY_BYTES = 64 * 1024
 """The largest honest body is a drain with its reason: well under 1 KiB."""
 
 _M = TypeVar("_M", bound=BaseModel)
+
+
+def _printable(text: str) -> str:
+    stripped = text.strip()
+    if not stripped:
+        raise ValueError("must not be empty")
+    if not stripped.isprintable():
+        raise ValueError("must not hold line breaks or control characters")
+    return stripped
+
+
+Words = Annotated[str, Field(max_length=500), AfterValidator(_printable)]
+"""One line for people: it ends up in logs, terminals and the audit log."""
 
 
 def _refuse_constant(name: str) -> NoReturn:

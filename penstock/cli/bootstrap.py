@@ -9,7 +9,7 @@ import yaml
 from penstock.admin.address import AddressError, parse_address
 from penstock.cli.errors import CommandError
 from penstock.cli.terminal import Rendering, write
-from penstock_envoy.bootstrap import Variant, render
+from penstock_envoy.bootstrap import Variant, XdsTls, render
 
 
 def bootstrap(  # noqa: PLR0917 - typer reads the parameters as options by name
@@ -19,6 +19,16 @@ def bootstrap(  # noqa: PLR0917 - typer reads the parameters as options by name
     region: Annotated[str, typer.Option(help="Its region, for its locality.")] = "",
     admin_port: Annotated[int, typer.Option(min=0, max=65535, help="Envoy's own admin port, on loopback.")] = 9901,
     variant: Annotated[Variant, typer.Option(help="The variant of the xDS protocol.")] = "delta",
+    xds_ca: Annotated[
+        str, typer.Option(metavar="FILE", help="TLS to the control plane: who signed its certificate, PEM.")
+    ] = "",
+    xds_name: Annotated[
+        str, typer.Option(help="A name in the control plane's certificate, where it is not the host.")
+    ] = "",
+    cert: Annotated[
+        str, typer.Option(metavar="FILE", help="Mutual TLS: this Envoy's certificate, with its node id as a name, PEM.")
+    ] = "",
+    key: Annotated[str, typer.Option(metavar="FILE", help="Its private key, PEM.")] = "",
     output: Annotated[Rendering, typer.Option("--output", "-o", help="The form of the output.")] = Rendering.YAML,
 ) -> None:
     """Print a complete Envoy bootstrap file."""
@@ -28,5 +38,10 @@ def bootstrap(  # noqa: PLR0917 - typer reads the parameters as options by name
         raise CommandError(f"--xds: {error}") from error
     if port == 0:
         raise CommandError("--xds: port 0 is no port to connect to")
-    text = render(node_id, group, host, port, region=region, admin_port=admin_port, variant=variant)
+    if (cert or key or xds_name) and not xds_ca:
+        raise CommandError("TLS needs --xds-ca; --cert, --key and --xds-name come on top")
+    if bool(cert) != bool(key):
+        raise CommandError("--cert and --key go together")
+    tls = XdsTls(ca_file=xds_ca, certificate=cert, key=key, server_name=xds_name) if xds_ca else None
+    text = render(node_id, group, host, port, region=region, admin_port=admin_port, variant=variant, tls=tls)
     write(text if output is Rendering.YAML else json.dumps(yaml.safe_load(text), indent=2))

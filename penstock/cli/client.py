@@ -14,7 +14,9 @@ from penstock.cli.terminal import clean, waiting
 # Longer than the slowest honest answer, a drain that waits for its record on a busy disk.
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=5)
 
-REFUSALS: Final = frozenset({"urn:penstock:problem:drain-refused", "urn:penstock:problem:not-drained"})
+REFUSALS: Final = frozenset(
+    f"urn:penstock:problem:{kind}" for kind in ("drain-refused", "not-drained", "not-quarantined", "unknown-stream")
+)
 """Answers to a well-put wish that the state of the fleet forbids: findings, not wrong usage."""
 
 Answer = dict[str, Any]

@@ -1,6 +1,5 @@
 """``penstock drain``, ``undrain`` and ``drains``: an operator's word on a cluster."""
 
-import getpass
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -8,22 +7,8 @@ import typer
 
 from penstock.cli.client import ServerError, call
 from penstock.cli.figures import number, percent, seconds
-from penstock.cli.options import DEFAULT_SERVER, OutputForm, Server
+from penstock.cli.options import DEFAULT_SERVER, OutputForm, Owner, Server, owner_or_user
 from penstock.cli.terminal import Output, say, show_table, write_json
-
-Owner = Annotated[
-    str | None, typer.Option(help="Who answers for it; by default the user who runs this.", show_default=False)
-]
-
-
-def _owner(given: str | None) -> str:
-    """Return the owner given, or the user of this process (a container's user may have no name)."""
-    if given is not None:
-        return given
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
 
 
 def _show_arithmetic(impact: dict[str, Any]) -> None:
@@ -61,7 +46,7 @@ def drain(
         "cluster": cluster,
         "for": duration,
         "reason": reason,
-        "owner": _owner(owner),
+        "owner": owner_or_user(owner),
         "ramp": ramp,
         "force": force,
         "dryRun": dry_run,
@@ -102,7 +87,7 @@ def undrain(
     output: OutputForm = Output.TABLE,
 ) -> None:
     """End a drain before its time. The share comes back step by step."""
-    query = {"reason": reason, "owner": _owner(owner)}
+    query = {"reason": reason, "owner": owner_or_user(owner)}
     answer = call(server, "DELETE", f"/api/v1/drains/{quote(cluster, safe='')}", query=query)
     if output is Output.JSON:
         write_json(answer)

@@ -10,7 +10,7 @@ from importlib.metadata import version as installed_version
 
 import typer
 
-from penstock.cli import bootstrap, drains, observe, policies, serve
+from penstock.cli import bootstrap, drains, observe, policies, quarantine, serve
 from penstock.cli.errors import CommandError
 from penstock.cli.options import OutputForm
 from penstock.cli.terminal import Output, complain, say, write_json
@@ -32,10 +32,13 @@ for command, panel in (
     (observe.status, "Observe"),
     (observe.weights, "Observe"),
     (observe.nodes, "Observe"),
+    (observe.node, "Observe"),
+    (quarantine.quarantine, "Observe"),
     (observe.explain, "Observe"),
     (drains.drain, "Operate"),
     (drains.undrain, "Operate"),
     (drains.drains, "Operate"),
+    (quarantine.release, "Operate"),
 ):
     app.command(rich_help_panel=panel)(command)
 

@@ -1,4 +1,4 @@
-"""``penstock status``, ``weights``, ``nodes`` and ``explain``: what the control plane does and why."""
+"""``penstock status``, ``weights``, ``nodes``, ``node`` and ``explain``: what the control plane does and why."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -6,7 +6,7 @@ from urllib.parse import quote
 import typer
 
 from penstock.cli.client import call
-from penstock.cli.errors import FINDINGS
+from penstock.cli.errors import FINDINGS, CommandError
 from penstock.cli.figures import number, percent, seconds, span
 from penstock.cli.options import DEFAULT_SERVER, OutputForm, Server
 from penstock.cli.terminal import Output, clean, say, show_table, styled, write, write_json
@@ -130,6 +130,48 @@ def nodes(
         if answer["matched"] > len(answer["items"]):
             say(f"{len(answer['items'])} of {answer['matched']} shown")
     _exit_on(any(item["status"] == "NACKED" for item in answer["items"]))
+
+
+def node(
+    name: Annotated[str, typer.Argument(metavar="NODE", help="The Envoy's node id, or the number of its stream.")],
+    kind: Annotated[str | None, typer.Option("--type", help="Only this type, such as RDS.", show_default=False)] = None,
+    server: Server = DEFAULT_SERVER,
+    output: OutputForm = Output.TABLE,
+) -> None:
+    """Show every resource one Envoy holds, awaits or refuses. Exits with 1 when it refuses one."""
+    listed = call(server, "GET", "/api/v1/nodes", query={"limit": "10000"})
+    streams = [item["stream"] for item in listed["items"] if name in (item["node"], item["stream"])]
+    if not streams:
+        raise CommandError(f"no Envoy {clean(name)!r} is connected", hint="`penstock nodes` lists those that are")
+    query = {} if kind is None else {"type": kind}
+    found = [call(server, "GET", f"/api/v1/nodes/{quote(stream, safe='')}", query=query) for stream in streams]
+    if output is Output.JSON:
+        write_json({"items": found})
+    else:
+        for each in found:
+            title = f"{each['node']} in {each['group']}, {each['variant']}, stream {each['stream']}"
+            columns = ["TYPE", "NAME", "STATUS", "HOLDS", "REFUSES", "SINCE#"]
+            show_table(columns, _resource_rows(each), title=title, empty="it asks for nothing")
+            for refused in each["resources"]:
+                if refused["message"]:
+                    say(f"{refused['type']} {refused['name']}: {refused['message']}", "red")
+            if each["matched"] > len(each["resources"]):
+                say(f"{len(each['resources'])} of {each['matched']} shown")
+    _exit_on(any(state["status"] == "NACKED" for each in found for state in each["resources"]))
+
+
+def _resource_rows(answer: dict[str, Any]) -> list[list[object]]:
+    return [
+        [
+            state["type"],
+            state["name"],
+            styled(state["status"]),
+            state["version"] or "-",
+            state["refusedVersion"] or "-",
+            span(state["updatedAt"], answer["now"]),
+        ]
+        for state in answer["resources"]
+    ]
 
 
 def explain(

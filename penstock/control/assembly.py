@@ -18,15 +18,19 @@ from typing import Final
 from penstock.admin.app import AddressError, AdminServer
 from penstock.admin.metrics import Metrics
 from penstock.admin.ports import FeedStatus
+from penstock.admin.xds_state import Queue
 from penstock.control.decider import Decider
-from penstock.control.envoys import connected
+from penstock.control.envoys import connected, resource_states
 from penstock.control.errors import StartError
 from penstock.control.history import WeightHistory
+from penstock.control.mixtures import Mixtures
 from penstock.control.plane import Plane
 from penstock.control.policies import PolicyKeeper
 from penstock.control.publisher import Publisher
+from penstock.control.quarantine import QuarantineLog
 from penstock.control.recorder import Recorder
 from penstock.control.xds_events import XdsEvents
+from penstock.control.xds_port import XdsPort
 from penstock.policy_source import PolicyDirectory
 from penstock.signals.board import ObservationBoard
 from penstock.signals.feeds import CostFeeds
@@ -53,6 +57,9 @@ _KEEP_SECONDS: Final = 92 * 86400.0
 _FIRST_PRICES_SECONDS: Final = 2.0
 
 
+_PLAIN: Final = XdsPort()
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """Where to listen, as ``host:port``."""
@@ -62,20 +69,29 @@ class Addresses:
 
 
 @asynccontextmanager
-async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock = time.time) -> AsyncIterator[Plane]:
+async def serving(
+    policies: Path, state: str, addresses: Addresses, clock: Clock = time.time, xds_port: XdsPort = _PLAIN
+) -> AsyncIterator[Plane]:
     """The control plane, serving inside the block.
 
     Raises:
-        StartError: a port is taken, or the state store cannot be opened or read.
+        StartError: a port is taken, a certificate cannot be used, or the state store cannot be opened or read.
     """
+    credentials = xds_port.credentials()
     async with AsyncExitStack() as stack:
         metrics = Metrics()
         store = await _open_store(state, clock, metrics)
         stack.push_async_callback(store.close)
         board = ObservationBoard()
-        cache = SnapshotCache()
-        publisher = Publisher(cache, Compiler())
         recorder = Recorder(store)
+        mixtures = Mixtures()
+        cache = SnapshotCache(
+            listener=QuarantineLog(metrics, recorder, lambda: decider.policy, clock),
+            refusal_tolerance=xds_port.refusal_tolerance,
+            guard=mixtures.objection,
+            wall_clock=clock,
+        )
+        publisher = Publisher(cache, Compiler(), mixtures)
         history = WeightHistory()
         decider = Decider(
             board=board,
@@ -103,6 +119,11 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
             group_of=publisher.group_of,
             identifier="penstock",
             listener=XdsEvents(metrics, lambda: decider.policy),
+            credentials=credentials,
+            authenticator=xds_port.authenticator(),
+            max_age=xds_port.max_age,
+            clock=time.monotonic,
+            wall_clock=clock,
         )
 
         async def sources_before(policy: PolicySet) -> None:
@@ -124,8 +145,9 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
         )
         reading = await keeper.start()
 
+        xds_port.warn_if_open(addresses.xds)
         xds_address = await _listen_for_envoys(xds, addresses.xds, reports)
-        stack.push_async_callback(xds.stop, _STOP_SECONDS)
+        stack.push_async_callback(xds.stop, _STOP_SECONDS, drain_window=xds_port.drain_window)
         stack.callback(reports.stop)
 
         plane = Plane(
@@ -137,7 +159,12 @@ async def serving(policies: Path, state: str, addresses: Addresses, clock: Clock
             store=store,
             clock=clock,
             feeds=lambda: [FeedStatus(s.name, s.refreshed_at, s.error) for s in feeds.states()],
+            cache=cache,
             streams=lambda: [connected(view) for view in xds.streams()],
+            resources=lambda stream: resource_states(
+                xds.resource_views(stream), lambda at: clock() - (time.monotonic() - at)
+            ),
+            first_answers=lambda: Queue(*xds.first_answers),
             xds_address=xds_address,
         )
         metrics.watch(plane)

@@ -1,7 +1,7 @@
 """The control plane as operators see it: :class:`penstock.admin.ports.ControlPlane`, answered from the parts.
 
-Reads answer from memory. The two commands, drain and undrain, are serialised by a lock: record first, so that a drain
-survives whatever comes next, then decide and publish before the caller is answered.
+Reads answer from memory. The commands, drain, undrain and release, are serialised by a lock: record first, so that a
+drain survives whatever comes next, then decide and publish before the caller is answered.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ from typing import Final
 
 from penstock.admin.ports import (
     AuditEntry,
-    ConnectedEnvoy,
     DrainOutcome,
     DrainRefusedError,
     DrainRequest,
@@ -19,12 +18,15 @@ from penstock.admin.ports import (
     HistoryPoint,
     NoPolicyError,
     NotDrainedError,
+    NotQuarantinedError,
     Readiness,
     StoredDecision,
     StoreUnavailableError,
     UnknownClusterError,
 )
+from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, Queue, ResourceState
 from penstock.control.decider import Decider
+from penstock.control.envoys import canary_rollout, quarantined
 from penstock.control.history import WeightHistory
 from penstock.control.policies import PolicyKeeper
 from penstock.control.publisher import Publisher
@@ -37,6 +39,7 @@ from penstock_policies.observations import Observations
 from penstock_policies.overrides import Drain, Overrides
 from penstock_policies.policyset import PolicySet
 from penstock_policies.problems import Problem
+from penstock_xds import SnapshotCache
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +58,10 @@ class Plane:
         store: Store,
         clock: Callable[[], float],
         feeds: Callable[[], Sequence[FeedStatus]],
+        cache: SnapshotCache,
         streams: Callable[[], Sequence[ConnectedEnvoy]],
+        resources: Callable[[str], Sequence[ResourceState]],
+        first_answers: Callable[[], Queue],
         xds_address: str,
     ) -> None:
         self._decider = decider
@@ -66,7 +72,10 @@ class Plane:
         self._store = store
         self._clock = clock
         self._feeds = feeds
+        self._cache = cache
         self._streams = streams
+        self._resources = resources
+        self._first_answers = first_answers
         self.xds_address: Final = xds_address
         self._commands = asyncio.Lock()
         self.started_at: Final = clock()
@@ -123,6 +132,22 @@ class Plane:
         """The xDS streams."""
         return self._streams()
 
+    def resources(self, stream: str) -> Sequence[ResourceState]:
+        """What one of them holds, awaits and refuses."""
+        return self._resources(stream)
+
+    def quarantine(self) -> Sequence[QuarantinedResource]:
+        """What Envoys refused and is not sent any more."""
+        return [quarantined(refusal, self._decider.policy) for refusal in self._cache.refusals()]
+
+    def canaries(self) -> Sequence[CanaryRollout]:
+        """Trials under way."""
+        return [canary_rollout(run) for run in self._cache.rollouts()]
+
+    def first_answers(self) -> Queue:
+        """The queue of streams that want their first configuration."""
+        return self._first_answers()
+
     def history(self) -> Sequence[HistoryPoint]:
         """Recent changes of weights."""
         return self._history.points()
@@ -133,6 +158,7 @@ class Plane:
         details: dict[str, str | int | float | bool | None] = {
             "decisionWithheld": self._decider.withheld or None,
             "envoys": len(self._streams()),
+            "quarantined": len(self._cache.refusals()),
         }
         if policy is None:
             return Readiness(ready=False, details={"reason": "no policy is in force yet", **details})
@@ -215,6 +241,34 @@ class Plane:
             self._decider.set_drains({n: d for n, d in self._decider.overrides.drains.items() if n != cluster})
             self._decider.decide_now()
             return drain
+
+    async def release(  # noqa: PLR0917 - the port's signature
+        self, group: str, type_url: str, name: str, version: str, actor: str, reason: str
+    ) -> QuarantinedResource:
+        """See :meth:`penstock.admin.ports.ControlPlane.release`."""
+        async with self._commands:
+            wanted = (type_url, name, version)
+            found = [r for r in self._cache.refusals(group) if (r.type_url, r.name, r.version) == wanted]
+            if not found:
+                raise NotQuarantinedError(group, *wanted)
+            lifted = quarantined(found[0], self._decider.policy)
+            facts = {
+                "group": group,
+                "type": type_url,
+                "resource": name,
+                "version": version,
+                "message": lifted.message,
+                "reason": reason,
+            }
+            try:
+                await self._store.append_audit("quarantine.released", actor, facts)
+            except StoreError as error:
+                raise StoreUnavailableError(str(error)) from error
+            # It may have ended by itself while that was written: then what was asked for is so.
+            self._cache.release(group, type_url, name, version)
+            told = {key: value for key, value in facts.items() if key != "message"}
+            logger.info("quarantine released", extra={**told, "actor": actor})
+            return lifted
 
     async def expire_drains(self) -> None:
         """Forget drains whose time is over, with an audit entry each. Called about once a second."""

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from penstock.control import logs
 from penstock.control.assembly import Addresses, serving
+from penstock.control.xds_port import XdsPort
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +26,14 @@ class ServeOptions:
     admin_address: str = "127.0.0.1:18080"
     log_format: logs.LogFormat = "text"
     log_level: str = "info"
+    xds_port: XdsPort = field(default_factory=XdsPort)
 
 
 def run(options: ServeOptions) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        StartError: a port is taken, or the state store cannot be opened or read.
+        StartError: a port is taken, a certificate cannot be used, or the state store cannot be opened or read.
     """
     logs.configure(options.log_format, options.log_level)
     asyncio.run(_serve_until_signalled(options))
@@ -49,6 +51,7 @@ async def _serve_until_signalled(options: ServeOptions) -> None:
 
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, begin_to_stop)
-    async with serving(options.policies, options.state, Addresses(options.xds_address, options.admin_address)):
+    addresses = Addresses(options.xds_address, options.admin_address)
+    async with serving(options.policies, options.state, addresses, xds_port=options.xds_port):
         await stop.wait()
         logger.info("stopping")

@@ -2,22 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from penstock.admin.ports import (
     AuditEntry,
-    ConnectedEnvoy,
     DrainOutcome,
     DrainRefusedError,
     DrainRequest,
     FeedStatus,
     HistoryPoint,
     NotDrainedError,
+    NotQuarantinedError,
     Readiness,
     StoredDecision,
     StoreUnavailableError,
+    UnknownClusterError,
+)
+from penstock.admin.xds_state import (
+    CanaryRollout,
+    ConnectedEnvoy,
+    QuarantinedResource,
+    Queue,
+    ResourceState,
     SyncStatus,
     TypeState,
-    UnknownClusterError,
 )
 from penstock_policies.decision import (
     ClusterHealth,
@@ -173,6 +181,22 @@ def envoy(node: str, group: str, nacked: str = "") -> ConnectedEnvoy:
     return ConnectedEnvoy(f"s-{node}", node, group, group, "127.0.0.1:5", "delta", NOW - 600, states)
 
 
+def quarantined(name: str = "public", *nodes: str, **changes: Any) -> QuarantinedResource:
+    refused = QuarantinedResource(
+        group="edge-eu",
+        type_url=TYPE_URLS[2],
+        name=name,
+        version="v2",
+        nodes=nodes or ("eu-1",),
+        message="cannot bind '192.0.2.1:10000'",
+        first_at=NOW - 120,
+        last_at=NOW - 60,
+        served_instead="v1",
+        origins=("policy.yaml:12",),
+    )
+    return replace(refused, **changes)
+
+
 @dataclass(frozen=True)
 class FakeImpact:
     feasible: bool
@@ -207,6 +231,12 @@ class FakeControlPlane:
             HistoryPoint(each.at, {key: dict(of.weights) for key, of in each.rows.items()})
             for each in (before, example_decision())
         ]
+        self.refusals: list[QuarantinedResource] = []
+        self.trials: list[CanaryRollout] = []
+        self.queue = Queue()
+        self.held = [
+            ResourceState(url, f"name-{index}", SyncStatus.SYNCED, "v1") for index, url in enumerate(TYPE_URLS)
+        ]
         self.audited: list[AuditEntry] = []
         self.infeasible: set[str] = {"onprem-fra"}
         self.store_fails = False
@@ -228,6 +258,30 @@ class FakeControlPlane:
         if self.bug is not None:
             raise self.bug
         return self.envoys
+
+    def resources(self, stream: str) -> Sequence[ResourceState]:
+        return self.held if any(each.stream == stream for each in self.envoys) else ()
+
+    def quarantine(self) -> Sequence[QuarantinedResource]:
+        return self.refusals
+
+    def canaries(self) -> Sequence[CanaryRollout]:
+        return self.trials
+
+    def first_answers(self) -> Queue:
+        return self.queue
+
+    async def release(  # noqa: PLR0917 - the port's signature
+        self, group: str, type_url: str, name: str, version: str, actor: str, reason: str
+    ) -> QuarantinedResource:
+        wanted = (group, type_url, name, version)
+        found = [each for each in self.refusals if (each.group, each.type_url, each.name, each.version) == wanted]
+        if not found:
+            raise NotQuarantinedError(group, type_url, name, version)
+        self._reach_store()
+        self._audit("quarantine.released", actor, {"resource": name, "reason": reason})
+        self.refusals.remove(found[0])
+        return found[0]
 
     def history(self) -> Sequence[HistoryPoint]:
         return self.points

@@ -1,20 +1,41 @@
 from dataclasses import dataclass
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.admin.metrics import Metrics
 from penstock.admin.ports import FeedStatus
+from penstock.admin.xds_state import CanaryRollout, Queue
 from penstock_policies.overrides import Drain, Overrides
 from penstock_policies.problems import Problem
 from tests.admin.conftest import Api
-from tests.admin.fake_control import NOW, TYPE_URLS, FakeControlPlane, example_decision
+from tests.admin.fake_control import NOW, TYPE_URLS, FakeControlPlane, example_decision, quarantined
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 @dataclass
-class View:
+class Client:
     group: str = "edge-eu"
+
+
+@dataclass
+class Pushed:
+    type_url: str
+    bytes: int
+    mailbox_seconds: float = 0.0
+    build_seconds: float | None = None
+
+
+@dataclass
+class Acked:
+    type_url: str
+    seconds: float
+
+
+@dataclass
+class Nacked:
+    type_url: str
 
 
 def samples(text: str) -> Samples:
@@ -62,19 +83,62 @@ def test_a_refused_policy_and_a_silent_feed_show(metrics: Metrics, control: Fake
 
 
 def test_stream_events_are_counted_by_what_operators_call_the_types(metrics: Metrics) -> None:
-    view = View()
-    metrics.on_connect(view)
-    metrics.on_push(view, TYPE_URLS[3], 400)
-    metrics.on_push(view, TYPE_URLS[3], 100)
-    metrics.on_ack(view, TYPE_URLS[3], "v1", 0.003)
-    metrics.on_nack(view, TYPE_URLS[2], ("public",), "v2", "no such port")
-    metrics.on_disconnect(view, "closed")
+    client = Client()
+    metrics.on_connect(client)
+    metrics.on_push(client, Pushed(TYPE_URLS[3], 400, 0.002, 0.0003))
+    metrics.on_push(client, Pushed(TYPE_URLS[3], 100))
+    metrics.on_ack(client, Acked(TYPE_URLS[3], 0.003))
+    metrics.on_nack(client, Nacked(TYPE_URLS[2]))
+    metrics.on_suppressed(client, TYPE_URLS[0], 7)
+    metrics.on_disconnect(client, "closed")
     assert value(metrics, "penstock_xds_pushes_total", type="RDS") == 2
     assert value(metrics, "penstock_xds_push_bytes_total", type="RDS") == 500
+    assert value(metrics, "penstock_xds_config_size_bytes_bucket", type="RDS", le="256.0") == 1
+    assert value(metrics, "penstock_xds_mailbox_age_seconds_count", type="RDS") == 1
+    assert value(metrics, "penstock_xds_build_seconds_count", type="RDS") == 1
+    assert value(metrics, "penstock_xds_resends_suppressed_total", type="CDS") == 7
     assert value(metrics, "penstock_xds_commit_to_ack_seconds_count", type="RDS") == 1
     assert value(metrics, "penstock_xds_commit_to_ack_seconds_bucket", type="RDS", le="0.005") == 1
     assert value(metrics, "penstock_xds_nack_total", group="edge-eu", type="LDS") == 1
     assert value(metrics, "penstock_xds_disconnects_total", group="edge-eu") == 1
+
+
+def test_what_is_quarantined_or_on_trial_is_a_gauge_that_is_there_before_there_is_any(
+    metrics: Metrics, control: FakeControlPlane
+) -> None:
+    assert value(metrics, "penstock_xds_quarantined", group="edge-us", type="LDS") == 0
+    control.refusals = [quarantined("public"), quarantined("internal")]
+    control.trials = [CanaryRollout("edge-eu", nodes=3, waiting=2, since=NOW, stuck=False)]
+    control.queue = Queue(building=4, waiting=900)
+    assert value(metrics, "penstock_xds_quarantined", group="edge-eu", type="LDS") == 2
+    assert value(metrics, "penstock_xds_quarantined", group="edge-eu", type="RDS") == 0
+    assert value(metrics, "penstock_xds_canary_rollouts", group="edge-eu") == 1
+    assert value(metrics, "penstock_xds_concurrent_builds") == 4
+    assert value(metrics, "penstock_xds_builds_waiting") == 900
+
+
+def test_a_type_no_envoy_knows_makes_no_label_of_its_own(metrics: Metrics) -> None:
+    for number in range(100):
+        metrics.on_push(Client(), Pushed(f"type.googleapis.com/made.up.Type{number}", 10))
+        metrics.on_nack(Client(), Nacked(f"type.googleapis.com/made.up.Type{number}"))
+    assert value(metrics, "penstock_xds_pushes_total", type="other") == 100
+    assert value(metrics, "penstock_xds_nack_total", group="edge-eu", type="other") == 100
+
+
+def test_a_histogram_counts_a_value_at_its_bound_as_not_above_it(metrics: Metrics) -> None:
+    for seconds in (0.001, 0.0011, 40.0):
+        metrics.on_ack(Client(), Acked(TYPE_URLS[0], seconds))
+    name = "penstock_xds_commit_to_ack_seconds"
+    assert value(metrics, f"{name}_bucket", type="CDS", le="0.001") == 1
+    assert value(metrics, f"{name}_bucket", type="CDS", le="0.0025") == 2
+    assert value(metrics, f"{name}_bucket", type="CDS", le="30.0") == 2
+    assert value(metrics, f"{name}_bucket", type="CDS", le="+Inf") == value(metrics, f"{name}_count", type="CDS") == 3
+    assert value(metrics, f"{name}_sum", type="CDS") == pytest.approx(40.0021)
+
+
+def test_an_envoy_that_does_not_read_is_counted(metrics: Metrics) -> None:
+    metrics.write_timed_out(Client())
+    assert value(metrics, "penstock_xds_write_timeouts_total", group="edge-eu") == 1
 
 
 def test_decisions_and_failures_are_counted(metrics: Metrics) -> None:

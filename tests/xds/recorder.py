@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from penstock_xds import StreamView
+from penstock_xds import Acked, Client, Nacked, Pushed
 
 
 @dataclass(frozen=True)
@@ -18,35 +18,45 @@ class Refusal:
 
 @dataclass
 class Recorder:
-    connected: list[StreamView] = field(default_factory=list)
-    disconnected: list[tuple[StreamView, str]] = field(default_factory=list)
+    connected: list[Client] = field(default_factory=list)
+    disconnected: list[tuple[Client, str]] = field(default_factory=list)
     pushes: list[str] = field(default_factory=list)
     """Type URLs, in the order of sending."""
+    pushed: list[Pushed] = field(default_factory=list)
+    pushed_to: list[tuple[str, Pushed]] = field(default_factory=list)
+    """With the id of the node."""
+    suppressed: list[tuple[str, int]] = field(default_factory=list)
     acks: list[str] = field(default_factory=list)
     ack_seconds: list[float] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def on_connect(self, view: StreamView) -> None:
-        self.connected.append(view)
+    def on_connect(self, client: Client) -> None:
+        self.connected.append(client)
         self._changed.set()
 
-    def on_disconnect(self, view: StreamView, reason: str) -> None:
-        self.disconnected.append((view, reason))
+    def on_disconnect(self, client: Client, reason: str) -> None:
+        self.disconnected.append((client, reason))
         self._changed.set()
 
-    def on_push(self, view: StreamView, type_url: str, bytes_count: int) -> None:
-        assert bytes_count > 0
-        self.pushes.append(type_url)
+    def on_push(self, client: Client, pushed: Pushed) -> None:
+        assert pushed.bytes > 0
+        self.pushes.append(pushed.type_url)
+        self.pushed.append(pushed)
+        self.pushed_to.append((client.node.id, pushed))
         self._changed.set()
 
-    def on_ack(self, view: StreamView, type_url: str, version: str, seconds: float) -> None:
-        self.acks.append(type_url)
-        self.ack_seconds.append(seconds)
+    def on_ack(self, client: Client, acked: Acked) -> None:
+        self.acks.append(acked.type_url)
+        self.ack_seconds.append(acked.seconds)
         self._changed.set()
 
-    def on_nack(self, view: StreamView, type_url: str, names: tuple[str, ...], version: str, message: str) -> None:
-        self.refusals.append(Refusal(view.node_id, type_url, names, version, message))
+    def on_nack(self, client: Client, nacked: Nacked) -> None:
+        self.refusals.append(Refusal(client.node.id, nacked.type_url, nacked.names, nacked.version, nacked.message))
+        self._changed.set()
+
+    def on_suppressed(self, client: Client, type_url: str, count: int) -> None:
+        self.suppressed.append((type_url, count))
         self._changed.set()
 
     async def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -12,6 +12,7 @@ import pytest
 from penstock_xds import Resource, Snapshot, SnapshotCache, SyncStatus, Variant, XdsServer
 from penstock_xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from tests.xds.envoy_world import (
+    Dialect,
     Envoy,
     assignment,
     backend,
@@ -66,7 +67,7 @@ async def edge(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         ports = {name: await stack.enter_async_context(backend(name)) for name in ("a", "b")}
         xds_port = await server.start("127.0.0.1:0")
         cache.publish("edge", Snapshot.of(world(ports, {"a": 100, "b": 0})))
-        envoy = await stack.enter_async_context(running_envoy(tmp_path, variant, xds_port))
+        envoy = await stack.enter_async_context(running_envoy(tmp_path, Dialect(variant), xds_port))
         await recorder.until(lambda: {CLUSTER, ENDPOINT, LISTENER, ROUTE} <= set(recorder.acks))
         listener_port = 0
 

@@ -24,7 +24,8 @@ def test_a_refusal_is_told_with_names_version_and_message(variant: Variant) -> N
     client.publishes(route("r", content="bad"), route("s"))
     response = client.receives(ROUTE, "r")
     client.nacks(ROUTE, "no such thing")
-    assert client.events[-1] == Nacked(ROUTE, ("r",), response.version, "no such thing")
+    refused = (route("r", content="bad"),)
+    assert client.events[-1] == Nacked(ROUTE, ("r",), response.version, "no such thing", refused)
     view = client.view(ROUTE)
     assert (view.status, view.last_error, view.nacks) == (SyncStatus.NACKED, "no such thing", 1)
     assert view.acked_version != view.sent_version == response.version
@@ -66,7 +67,12 @@ def test_a_refused_cluster_does_not_hold_up_the_others(variant: Variant) -> None
     client.receives(CLUSTER, "a", "bad")
     client.nacks(CLUSTER, "Error adding/updating cluster(s) bad: nonsense")
     assert client.events[-1] == Nacked(
-        CLUSTER, ("bad",), client.view(CLUSTER).sent_version, client.view(CLUSTER).last_error
+        CLUSTER,
+        ("bad",),
+        client.view(CLUSTER).sent_version,
+        client.view(CLUSTER).last_error,
+        resources=(cluster("bad"),),
+        accepted=(cluster("a"),),
     )
     client.publishes(cluster("a", "new"), cluster("bad"))
     response = client.receives(CLUSTER, "a")
@@ -151,3 +157,20 @@ def test_the_same_nack_twice_is_told_once(variant: Variant) -> None:
     client.nacks(ROUTE)
     assert client.view(ROUTE).nacks == 1
     assert len([e for e in client.events if isinstance(e, Nacked)]) == 1
+
+
+def test_a_removal_in_a_refused_response_comes_again_with_the_next_change_and_not_before(variant: Variant) -> None:
+    client = Client(variant)
+    client.publishes(cluster("a"), cluster("b"))
+    client.subscribes(CLUSTER)
+    client.receives(CLUSTER, "a", "b")
+    client.acks(CLUSTER)
+    client.publishes(cluster("a"))
+    client.receives(CLUSTER, gone=["b"])
+    client.nacks(CLUSTER)
+    client.time_passes(3600)
+    client.receives_nothing()
+    client.publishes(cluster("a", "new"))
+    client.receives(CLUSTER, "a")
+    client.acks(CLUSTER)
+    client.receives(CLUSTER, gone=["b"])

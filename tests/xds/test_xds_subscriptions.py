@@ -75,14 +75,14 @@ def test_only_what_changed_is_sent(variant: Variant) -> None:
 
 def test_a_name_that_does_not_exist_is_remembered_and_sent_when_it_appears(variant: Variant) -> None:
     client = Client(variant)
-    client.publishes(endpoints("a"))
-    client.subscribes(ENDPOINT, "ghost")
+    client.publishes(route("a"))
+    client.subscribes(ROUTE, "ghost")
     if variant is Variant.DELTA:
-        client.receives(ENDPOINT, gone=["ghost"])
-        client.acks(ENDPOINT)
+        client.receives(ROUTE, gone=["ghost"])
+        client.acks(ROUTE)
     client.receives_nothing()
-    client.publishes(endpoints("a"), endpoints("ghost"))
-    client.receives(ENDPOINT, "ghost")
+    client.publishes(route("a"), route("ghost"))
+    client.receives(ROUTE, "ghost")
 
 
 def test_a_wildcard_over_nothing_is_answered_with_nothing(variant: Variant) -> None:

@@ -10,16 +10,21 @@ The same transcript runs over State of the World and Delta: it speaks of what a 
 and leaves to the variant how that is put in messages. The client keeps what it is sent, as Envoy would.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from penstock_xds import Resource, Snapshot, TypeView, Variant
-from penstock_xds.core.messages import DeltaRequest, Event, Response, SotwRequest
+from penstock_xds import Resource, Snapshot, SyncStatus, TypeView, Variant
+from penstock_xds.core.features import BASE_PROTOCOL, Features
+from penstock_xds.core.life_cycle import STEPS
+from penstock_xds.core.messages import DeltaRequest, Event, ResourceError, Response, SotwRequest
 from penstock_xds.core.order import rule_for
 from penstock_xds.core.stream import StreamCore
 from penstock_xds.types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
 PHASE_TIMEOUT = 20.0
+
+LEGAL_STEPS = {(step.start, step.end) for step in STEPS}
 
 
 def cluster(name: str, content: str = "") -> Resource:
@@ -53,7 +58,14 @@ class Held:
 
 
 class Client:
-    def __init__(self, variant: Variant, *, aggregated: bool = True, phase_timeout: float = PHASE_TIMEOUT) -> None:
+    def __init__(
+        self,
+        variant: Variant,
+        *,
+        aggregated: bool = True,
+        phase_timeout: float = PHASE_TIMEOUT,
+        features: Features = BASE_PROTOCOL,
+    ) -> None:
         self.variant = variant
         self.now = 1000.0
         self.types: dict[str, Held] = {}
@@ -64,16 +76,20 @@ class Client:
         self._streams = 0
         self._aggregated = aggregated
         self._phase_timeout = phase_timeout
+        self._features = features
+        self.statuses: dict[str, SyncStatus] = {}
         self.core = self._new_core()
 
     def _new_core(self) -> StreamCore:
         self._streams += 1
+        self.statuses.clear()
         return StreamCore(
             self.variant,
             nonce_prefix=f"{self._streams}-",
             opened_at=self.now,
             phase_timeout=self._phase_timeout,
             aggregated=self._aggregated,
+            features=self._features,
         )
 
     def _held(self, type_url: str) -> Held:
@@ -81,8 +97,13 @@ class Client:
 
     # What the operator of the server does
 
-    def publishes(self, *resources: Resource) -> None:
-        self.snapshot = Snapshot.of(resources)
+    def publishes(
+        self,
+        *resources: Resource,
+        tolerated: Mapping[tuple[str, str], str] = MappingProxyType({}),
+        errors: Iterable[ResourceError] = (),
+    ) -> None:
+        self.snapshot = Snapshot.of(resources, tolerated=tolerated, errors=errors)
         self.core.want(self.snapshot, self.now)
         self._poll()
 
@@ -157,13 +178,25 @@ class Client:
 
     # What the client hears
 
-    def receives(self, type_url: str, *names: str, gone: Iterable[str] = ()) -> Response:
-        """Expect the next response to be of this type and to bring these names as news, and take these away."""
+    def receives(
+        self,
+        type_url: str,
+        *names: str,
+        gone: Iterable[str] = (),
+        errors: Iterable[str] = (),
+        beats: Iterable[str] = (),
+    ) -> Response:
+        """Expect the next response to be of this type, with these names as news.
+
+        And with those that are gone, those told to be in error, and those to be kept for longer.
+        """
         assert self.inbox, f"nothing was sent; expected {type_url} {names}"
         response = self.inbox.pop(0)
         assert response.type_url == type_url, f"got {response}"
         assert sorted(self._news(response)) == sorted(names), f"got {response}"
         assert sorted(self._losses(response)) == sorted(gone), f"got {response}"
+        assert sorted(e.name for e in response.errors) == sorted(errors), f"got {response}"
+        assert sorted(r.name for r in response.heartbeats) == sorted(beats), f"got {response}"
         self.unanswered[type_url] = response
         return response
 
@@ -245,4 +278,8 @@ class Client:
 
     def _poll(self) -> None:
         self.inbox += self.core.poll(self.now)
+        for view in self.core.views():
+            before = self.statuses.get(view.type_url, SyncStatus.NOT_SENT)
+            assert before is view.status or (before, view.status) in LEGAL_STEPS, f"{before} to {view.status}"
+            self.statuses[view.type_url] = view.status
         assert self.core.poll(self.now) == [], "a second look at the same state found more to send"

@@ -5,21 +5,50 @@ Resources are opaque: `Resource(type_url, name, body)`. Collect them into a `Sna
 """
 
 from penstock_xds import types
-from penstock_xds.cache import SnapshotCache
-from penstock_xds.core.messages import SyncStatus, TypeView, Variant
+from penstock_xds.cache import CacheListener, Membership, SnapshotCache
+from penstock_xds.core.canary import CanaryRun
+from penstock_xds.core.debounce import Debounce
+from penstock_xds.core.messages import Acked, Nacked, ResourceView, SyncStatus, TypeView, Variant
+from penstock_xds.core.refusals import Refusal
 from penstock_xds.core.snapshot import Resource, Snapshot
-from penstock_xds.errors import BindError, DuplicateResourceError, MalformedRequestError, XdsError
+from penstock_xds.errors import (
+    BindError,
+    CertificateError,
+    DuplicateResourceError,
+    InvalidTtlError,
+    MalformedRequestError,
+    XdsError,
+)
 from penstock_xds.node import Node
+from penstock_xds.security import Authenticator, Peer, RefusedError, san_authenticator
 from penstock_xds.server import XdsServer
-from penstock_xds.views import Listener, StreamView
+from penstock_xds.tls import CertificateFiles, mutual_tls
+from penstock_xds.views import WRITE_TIMED_OUT, Client, Listener, Pushed, StreamView
 
 __all__ = [
+    "WRITE_TIMED_OUT",
+    "Acked",
+    "Authenticator",
     "BindError",
+    "CacheListener",
+    "CanaryRun",
+    "CertificateError",
+    "CertificateFiles",
+    "Client",
+    "Debounce",
     "DuplicateResourceError",
+    "InvalidTtlError",
     "Listener",
     "MalformedRequestError",
+    "Membership",
+    "Nacked",
     "Node",
+    "Peer",
+    "Pushed",
+    "Refusal",
+    "RefusedError",
     "Resource",
+    "ResourceView",
     "Snapshot",
     "SnapshotCache",
     "StreamView",
@@ -28,5 +57,7 @@ __all__ = [
     "Variant",
     "XdsError",
     "XdsServer",
+    "mutual_tls",
+    "san_authenticator",
     "types",
 ]

@@ -14,6 +14,15 @@ class DuplicateResourceError(XdsError):
         self.name = name
 
 
+class InvalidTtlError(XdsError):
+    """A resource was given a time to live that is no finite number of seconds above 0."""
+
+    def __init__(self, type_url: str, name: str, ttl: float) -> None:
+        super().__init__(f"resource {name!r} of type {type_url} has a ttl of {ttl} s; it must be finite and above 0")
+        self.type_url = type_url
+        self.name = name
+
+
 class BindError(XdsError):
     """The server could not listen on its address."""
 
@@ -24,3 +33,15 @@ class BindError(XdsError):
 
 class MalformedRequestError(XdsError):
     """A client sent something that is no discovery request, or left out what the protocol demands."""
+
+
+class CertificateError(XdsError):
+    """The certificate files of a server cannot be used."""
+
+    def __init__(self, path: str, cause: str) -> None:
+        super().__init__(f"cannot use the certificate {path} with its key and client authorities: {cause}")
+        self.path = path
+
+
+class InvalidMatcherError(XdsError):
+    """Somebody asks for clients in a way that cannot be understood, or is not supported."""

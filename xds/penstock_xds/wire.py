@@ -4,18 +4,35 @@ A response's bytes are built once and shared by all streams that are sent the sa
 it is appended: protobuf parsers merge concatenated messages, so `body + nonce field` is the whole message.
 """
 
-from functools import lru_cache
+import time
+from dataclasses import dataclass
+from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from penstock_xds.core.messages import DeltaRequest, Response, SotwRequest, Variant
-from penstock_xds.core.snapshot import Resource
 from penstock_xds.errors import MalformedRequestError
 from penstock_xds.node import Node
-from penstock_xds.protos import DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse
+from penstock_xds.protos import (
+    DeltaDiscoveryRequest,
+    DeltaDiscoveryResponse,
+    DiscoveryRequest,
+    DiscoveryResponse,
+    ResourceProto,
+)
+from penstock_xds.types import VIRTUAL_HOST
 
 # Streams of a group are sent the same few responses at about the same time; older ones are not asked for again.
-_SHARED_BODIES = 128
+_SHARED_BODIES: Final = 128
+
+# Envoy cuts its own errors at this length; nobody's may fill logs and memory here.
+_LONGEST_ERROR: Final = 4096
+
+_NANOSECONDS: Final = 1_000_000_000
+
+# `nonce` is field 5 of both response messages, of wire type 2: this tag, one byte of length (a nonce of this library is
+# far below 128 bytes), the bytes. Writing it by hand costs a tenth of a message object.
+_NONCE_TAG = bytes((5 << 3 | 2,))
 
 
 def decode_node(variant: Variant, data: bytes) -> Node | None:
@@ -48,7 +65,9 @@ def decode(variant: Variant, data: bytes, *, implied_type: str = "") -> SotwRequ
     if implied_type and type_url != implied_type:
         raise MalformedRequestError(f"type_url {type_url} on a stream of {implied_type}")
     refusal = message.error_detail if message.HasField("error_detail") else None
-    error_message = None if refusal is None else (refusal.message or f"code {refusal.code}, no message")
+    error_message = None
+    if refusal is not None:
+        error_message = refusal.message[:_LONGEST_ERROR] or f"code {refusal.code}, no message"
     if variant is Variant.DELTA:
         return DeltaRequest(
             type_url=type_url,
@@ -74,33 +93,89 @@ def _parse(variant: Variant, data: bytes) -> DeltaDiscoveryRequest | DiscoveryRe
         raise MalformedRequestError(f"not a {variant} discovery request: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """The bytes of a response, and the response: while it is kept, the identities of its resources are its own."""
+
+    response: Response
+    body: bytes
+
+
 class ResponseEncoder:
-    """Writes responses, sharing the bytes of equal ones."""
+    """Writes responses, sharing the bytes of equal ones. For use by one thread."""
 
     def __init__(self, identifier: str) -> None:
         """Encode for the control plane of this name, which clients show to whoever debugs them."""
         self._identifier = identifier
-        self._body = lru_cache(maxsize=_SHARED_BODIES)(self._build)
+        self._shared: dict[tuple[object, ...], _Shared] = {}
 
-    def encode(self, variant: Variant, response: Response) -> bytes:
-        """Return the response as bytes."""
-        body = self._body(variant, response.type_url, response.version, response.resources, response.removed)
-        nonce = (DeltaDiscoveryResponse if variant is Variant.DELTA else DiscoveryResponse)(nonce=response.nonce)
-        suffix: bytes = nonce.SerializeToString()
-        return body + suffix
+    def encode(self, variant: Variant, response: Response) -> tuple[bytes, float | None]:
+        """Return the response as bytes, and the seconds it took to build them; None if another stream's were shared."""
+        # Streams of a group share the resources themselves, so their identities tell as much as their contents, and
+        # cost far less to look up.
+        key = (
+            variant,
+            response.type_url,
+            response.version,
+            response.removed,
+            response.errors,
+            response.expires,
+            *map(id, response.resources),
+            None,
+            *map(id, response.heartbeats),
+        )
+        found = self._shared.get(key)
+        seconds: float | None = None
+        if found is None:
+            started = time.perf_counter()
+            found = _Shared(response, self._build(variant, response))
+            seconds = time.perf_counter() - started
+            if len(self._shared) >= _SHARED_BODIES:
+                del self._shared[next(iter(self._shared))]
+            self._shared[key] = found
+        nonce = response.nonce.encode()
+        return b"".join((found.body, _NONCE_TAG, bytes((len(nonce),)), nonce)), seconds
 
-    def _build(
-        self, variant: Variant, type_url: str, version: str, resources: tuple[Resource, ...], removed: tuple[str, ...]
-    ) -> bytes:
-        if variant is Variant.DELTA:
-            message = DeltaDiscoveryResponse(type_url=type_url, system_version_info=version, removed_resources=removed)
-            for resource in resources:
-                entry = message.resources.add(name=resource.name, version=resource.version)
-                entry.resource.type_url, entry.resource.value = type_url, resource.body
-        else:
-            message = DiscoveryResponse(type_url=type_url, version_info=version)
-            for resource in resources:
-                message.resources.add(type_url=type_url, value=resource.body)
+    def _build(self, variant: Variant, response: Response) -> bytes:
+        build = _delta if variant is Variant.DELTA else _sotw
+        message = build(response)
+        for error in response.errors:
+            entry = message.resource_errors.add()
+            entry.resource_name.name = error.name
+            entry.error_detail.code, entry.error_detail.message = error.code, error.message
         message.control_plane.identifier = self._identifier
         data: bytes = message.SerializeToString(deterministic=True)
         return data
+
+
+def _delta(response: Response) -> DeltaDiscoveryResponse:
+    type_url = response.type_url
+    message = DeltaDiscoveryResponse(
+        type_url=type_url, system_version_info=response.version, removed_resources=response.removed
+    )
+    for resource in response.resources:
+        entry = message.resources.add(name=resource.name, version=resource.version)
+        entry.resource.type_url, entry.resource.value = type_url, resource.body
+        if type_url == VIRTUAL_HOST:
+            # Envoy asks by alias and resumes the requests that wait for it once a response bears it.
+            entry.aliases.append(resource.name)
+        if response.expires and resource.ttl is not None:
+            entry.ttl.FromNanoseconds(round(resource.ttl * _NANOSECONDS))
+    for resource in response.heartbeats:
+        entry = message.resources.add(name=resource.name, version=resource.version)
+        entry.ttl.FromNanoseconds(round((resource.ttl or 0.0) * _NANOSECONDS))
+    return message
+
+
+def _sotw(response: Response) -> DiscoveryResponse:
+    type_url = response.type_url
+    message = DiscoveryResponse(type_url=type_url, version_info=response.version)
+    for resource in response.resources:
+        if response.expires and resource.ttl is not None:
+            wrapper = ResourceProto(name=resource.name, version=resource.version)
+            wrapper.resource.type_url, wrapper.resource.value = type_url, resource.body
+            wrapper.ttl.FromNanoseconds(round(resource.ttl * _NANOSECONDS))
+            message.resources.add().Pack(wrapper, deterministic=True)
+        else:
+            message.resources.add(type_url=type_url, value=resource.body)
+    return message

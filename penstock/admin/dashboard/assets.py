@@ -27,6 +27,7 @@ OWN_FILES: Final = (
     "drains.js",
     "envoys.js",
     "format.js",
+    "quarantine.js",
     "banner.js",
     "icon.svg",
 )

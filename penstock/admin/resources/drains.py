@@ -9,11 +9,11 @@ from typing import Annotated
 from urllib.parse import quote
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from penstock.admin.keys import CONTROL
 from penstock.admin.ports import ControlPlane, DrainOutcome, DrainRequest
-from penstock.admin.requests import read_body, read_query
+from penstock.admin.requests import Words, read_body, read_query
 from penstock.admin.resources.clusters import drain_view
 from penstock.admin.wire import json_response, timestamp
 from penstock_policies.quantities import Seconds
@@ -22,19 +22,6 @@ logger = logging.getLogger(__name__)
 
 LONGEST_DRAIN = 30 * 86400.0
 """Seconds. What is to be gone for longer than a month belongs in the policy, not in an override."""
-
-
-def _printable(text: str) -> str:
-    stripped = text.strip()
-    if not stripped:
-        raise ValueError("must not be empty")
-    if not stripped.isprintable():
-        raise ValueError("must not hold line breaks or control characters")
-    return stripped
-
-
-Words = Annotated[str, Field(max_length=500), AfterValidator(_printable)]
-"""One line for people: it ends up in logs, terminals and the audit log."""
 
 
 class DrainBody(BaseModel):

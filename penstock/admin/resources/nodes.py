@@ -1,18 +1,24 @@
 """``GET /api/v1/nodes``: the Envoys connected now, and how each stands for every type of resource.
 
+``GET /api/v1/nodes/{stream}`` tells of one of them resource by resource; an Envoy that opens one stream per type has
+several. Bodies are not shown: CSDS on the xDS port does that, for those who may connect there.
+
 With a thousand Envoys nobody reads them all: the summary counts everything, the items are filtered, ordered by how much
 attention they need, and cut at ``limit``.
 """
 
 from collections.abc import Sequence
+from http import HTTPStatus
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.admin.keys import CONTROL
-from penstock.admin.ports import ConnectedEnvoy, ControlPlane, SyncStatus
+from penstock.admin.ports import ControlPlane
+from penstock.admin.problem_details import ApiError
 from penstock.admin.requests import read_query
 from penstock.admin.wire import json_response, short_type, timestamp
+from penstock.admin.xds_state import ConnectedEnvoy, ResourceState, SyncStatus
 
 # Most in need of attention first.
 ATTENTION = (SyncStatus.NACKED, SyncStatus.STALE, SyncStatus.NOT_SENT, SyncStatus.SYNCED)
@@ -24,6 +30,17 @@ class NodesQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     group: str | None = None
+    status: SyncStatus | None = None
+    limit: int = Field(default=1000, ge=1, le=10_000)
+
+
+class ResourcesQuery(BaseModel):
+    """Which resources of an Envoy are wanted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: str | None = None
+    """``RDS`` or the type URL."""
     status: SyncStatus | None = None
     limit: int = Field(default=1000, ge=1, le=10_000)
 
@@ -95,4 +112,53 @@ async def get_nodes(request: web.Request) -> web.Response:
     return json_response(nodes_view(request.app[CONTROL], read_query(request, NodesQuery)))
 
 
-ROUTES = (web.get("/api/v1/nodes", get_nodes),)
+def resource_view(state: ResourceState) -> dict[str, object]:
+    """One resource of one Envoy."""
+    return {
+        "type": short_type(state.type_url),
+        "typeUrl": state.type_url,
+        "name": state.name,
+        "status": state.status,
+        "version": state.version,
+        "refusedVersion": state.refused_version,
+        "message": state.message,
+        "updatedAt": timestamp(state.updated_at),
+    }
+
+
+def node_detail_view(control: ControlPlane, stream: str, query: ResourcesQuery) -> dict[str, object]:
+    """One Envoy and its resources, the ones in trouble first.
+
+    Raises:
+        ApiError: 404, there is no such stream (any more: they end, and their Envoys come back by others).
+
+    """
+    envoy = next((each for each in control.streams() if each.stream == stream), None)
+    if envoy is None:
+        raise ApiError(
+            HTTPStatus.NOT_FOUND,
+            f"no stream {stream!r} is open; /api/v1/nodes lists those that are",
+            kind="unknown-stream",
+        )
+    wanted = [
+        state
+        for state in control.resources(stream)
+        if (query.type is None or query.type in (short_type(state.type_url), state.type_url))
+        and (query.status is None or state.status is query.status)
+    ]
+    wanted.sort(key=lambda state: ATTENTION.index(state.status))
+    return {
+        "now": timestamp(control.now()),
+        **node_view(envoy),
+        "matched": len(wanted),
+        "resources": [resource_view(state) for state in wanted[: query.limit]],
+    }
+
+
+async def get_node(request: web.Request) -> web.Response:
+    """``GET /api/v1/nodes/{stream}?type=&status=&limit=``."""
+    query = read_query(request, ResourcesQuery)
+    return json_response(node_detail_view(request.app[CONTROL], request.match_info["stream"], query))
+
+
+ROUTES = (web.get("/api/v1/nodes", get_nodes), web.get("/api/v1/nodes/{stream}", get_node))

@@ -96,6 +96,7 @@ def status_view(control: ControlPlane) -> dict[str, object]:
         "engine": _engine(control),
         "envoys": summary(envoys),
         "feeds": _feeds(control),
+        "quarantined": len(control.quarantine()),
         "drains": sum(drain.active(now) for drain in control.overrides.drains.values()),
     }
 

@@ -4,7 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from penstock_xds.core.snapshot import Resource
+from penstock_xds.core.snapshot import Resource, ResourceError
+
+__all__ = [
+    "Acked",
+    "DeltaRequest",
+    "Event",
+    "Nacked",
+    "ResourceError",
+    "ResourceView",
+    "Response",
+    "SotwRequest",
+    "SyncStatus",
+    "TypeView",
+    "Variant",
+]
 
 
 class Variant(StrEnum):
@@ -50,6 +64,12 @@ class Response:
     resources: tuple[Resource, ...]
     removed: tuple[str, ...] = ()
     """Delta only: names the client is to drop, or that it asked for and that do not exist."""
+    errors: tuple[ResourceError, ...] = ()
+    """Why names the client asked for are not among the resources."""
+    heartbeats: tuple[Resource, ...] = ()
+    """Delta: resources the client holds and is to keep for another `ttl`; sent without their bodies."""
+    expires: bool = False
+    """The client understands times to live, so they are to be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +80,8 @@ class Acked:
     version: str
     seconds: float
     """From the moment the content was wanted of this stream to the acknowledgement."""
+    resources: tuple[Resource, ...] = ()
+    """Those of the response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +93,10 @@ class Nacked:
     """The refused resources: those its message names, or all that were new to it when it names none."""
     version: str
     message: str
+    resources: tuple[Resource, ...] = ()
+    """The refused ones, as they were sent."""
+    accepted: tuple[Resource, ...] = ()
+    """The others of the response: the client has taken them over all the same, or had them before."""
 
 
 Event = Acked | Nacked
@@ -102,3 +128,24 @@ class TypeView:
     """The client's message on what it refuses now; empty when it refuses nothing."""
     refused: tuple[str, ...]
     """Names whose present version the client has refused."""
+    suppressed: int = 0
+    """How many re-sends were spared since the stream began, as the client held that very version already."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceView:
+    """One resource on one stream, for people to look at."""
+
+    name: str
+    status: SyncStatus
+    version: str
+    """What the client holds; empty when it holds nothing of this name."""
+    body: bytes | None
+    """The body of that version; None if it holds nothing, or brought it from an earlier stream."""
+    refused_version: str
+    """The version it refused and would be served; empty when it refuses none."""
+    refused_body: bytes | None
+    message: str
+    """What it said when it refused."""
+    updated_at: float
+    """When this last changed, on the core's clock."""

@@ -48,6 +48,12 @@ class TypeRule:
     """Types whose resources may still name one of this type that is to be removed."""
     overtake_after: float | None = None
     """Seconds after which a newer response may follow one not acknowledged; None: only after the phase timeout."""
+    resent_after: tuple[str, ...] = ()
+    """Types whose resources, when sent, make the client wait for those of this type that they name, known or not."""
+    removable: bool = True
+    """Delta: clients are told of removals. If not, they let go by unsubscribing alone."""
+    heartbeats: bool = True
+    """Delta: a resource without a body prolongs its time to live. If not, the body must go along."""
 
 
 # Envoy withholds the acknowledgement of CDS while any cluster in it warms, which can take as long as its health checks
@@ -66,17 +72,28 @@ RULES: Final[Mapping[str, TypeRule]] = {
         overtake_after=_CLUSTER_OVERTAKE_SECONDS,
     ),
     # Never gated on CDS: a warming cluster's CDS acknowledgement waits for its endpoints.
-    ENDPOINT: TypeRule(rank=1, used_by=(CLUSTER, *_POINTERS)),
+    # A changed cluster warms until its endpoints come again ("Resource warming"); Envoy does not ask for them anew.
+    ENDPOINT: TypeRule(rank=1, used_by=(CLUSTER, *_POINTERS), resent_after=(CLUSTER,)),
     LISTENER: TypeRule(rank=2, full_state=True, legacy_wildcard=True, needs=(CLUSTER, ENDPOINT)),
     ROUTE: TypeRule(rank=3, needs=(CLUSTER, ENDPOINT), used_by=(LISTENER, SCOPED_ROUTE)),
     SCOPED_ROUTE: TypeRule(rank=4, needs=(CLUSTER, ENDPOINT)),
-    VIRTUAL_HOST: TypeRule(rank=5, needs=(CLUSTER, ENDPOINT)),
-    SECRET: TypeRule(rank=6, used_by=(CLUSTER, LISTENER)),
+    # In Envoy, a virtual host without a body is the answer to an alias that leads nowhere.
+    VIRTUAL_HOST: TypeRule(rank=5, needs=(CLUSTER, ENDPOINT), heartbeats=False),
+    # Clusters and listeners warm until their secrets come, and may have dropped and retaken them unseen (envoy#33607).
+    SECRET: TypeRule(rank=6, used_by=(CLUSTER, LISTENER), resent_after=(CLUSTER, LISTENER)),
     RUNTIME: TypeRule(rank=7),
-    EXTENSION_CONFIG: TypeRule(rank=8, needs=(CLUSTER, ENDPOINT), used_by=(LISTENER, ROUTE)),
+    # A filter whose configuration is removed fails its requests (envoy#32823); it goes with the filter that names it.
+    EXTENSION_CONFIG: TypeRule(rank=8, needs=(CLUSTER, ENDPOINT), used_by=(LISTENER, ROUTE), removable=False),
 }
 
 _OPAQUE: Final = TypeRule(rank=9)
+
+
+RESENT_AFTER: Final[Mapping[str, tuple[str, ...]]] = {
+    parent: tuple(child for child, rule in RULES.items() if parent in rule.resent_after)
+    for parent in {parent for rule in RULES.values() for parent in rule.resent_after}
+}
+"""Type to the types that are sent again after its resources: `TypeRule.resent_after`, read the other way."""
 
 
 def rule_for(type_url: str) -> TypeRule:

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from penstock_xds.core.snapshot import Resource
 from penstock_xds.protos import Cluster
+from penstock_xds.types import ENDPOINT
 
 # Beyond this many names, searching each body for each of them costs more than the wait it could save.
 _WORTH_SEARCHING = 64
@@ -41,6 +42,13 @@ def mentions(held: Held, names: Iterable[str]) -> bool:
     if len(searched) > _WORTH_SEARCHING:
         return True
     return any(name.encode() in held.body for name in searched)
+
+
+def named_by(parent: Resource, type_url: str, names: Iterable[str]) -> Iterable[str]:
+    """Return what the parent uses of a type: of endpoints, as it says; of others, those of the names it mentions."""
+    if type_url == ENDPOINT:
+        return endpoints_of(parent)
+    return [name for name in names if name.encode() in parent.body]
 
 
 # Sized for a few snapshots of a large fleet; an entry is one short string.

@@ -13,6 +13,7 @@ The rules that are easily missed:
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from sys import intern
 
 WILDCARD = "*"
 
@@ -29,15 +30,24 @@ class Change:
     wildcard_lost: bool = False
 
 
+NO_CHANGE = Change()
+
+
+def _shared(names: Iterable[str]) -> set[str]:
+    """A thousand streams subscribe to the same names: keep each name once, not once a stream."""
+    return {intern(name) for name in names}
+
+
 class Subscription:
     """The names and the wildcard a client is subscribed to."""
 
-    __slots__ = ("_legacy_possible", "names", "wildcard")
+    __slots__ = ("_last_asked", "_legacy_possible", "names", "wildcard")
 
     def __init__(self, *, legacy_wildcard: bool) -> None:
         self.names: set[str] = set()
         self.wildcard = False
         self._legacy_possible = legacy_wildcard
+        self._last_asked: tuple[str, ...] | None = None
 
     def matches(self, name: str) -> bool:
         """Whether the client wants the resource of this name."""
@@ -48,9 +58,12 @@ class Subscription:
         """Whether the client asked for everything and for nothing by name."""
         return self.wildcard and not self.names
 
-    def replace(self, names: Iterable[str]) -> Change:
+    def replace(self, names: tuple[str, ...]) -> Change:
         """Apply the names of a State of the World request: they are the whole subscription."""
-        asked = set(names)
+        if names == self._last_asked:
+            return NO_CHANGE
+        asked = _shared(names)
+        self._last_asked = tuple(map(intern, names))
         if asked:
             self._legacy_possible = False
         wildcard = WILDCARD in asked or (not asked and self._legacy_possible)
@@ -64,9 +77,11 @@ class Subscription:
         self.names, self.wildcard = asked, wildcard
         return change
 
-    def amend(self, subscribe: Iterable[str], unsubscribe: Iterable[str]) -> Change:
+    def amend(self, subscribe: tuple[str, ...], unsubscribe: tuple[str, ...]) -> Change:
         """Apply the lists of a Delta request. A name in both ends unsubscribed."""
-        added, dropped = set(subscribe), set(unsubscribe)
+        if not subscribe and not unsubscribe and not self._legacy_possible:
+            return NO_CHANGE
+        added, dropped = _shared(subscribe), set(unsubscribe)
         before = self.wildcard
         if self._legacy_possible and not added and not dropped:
             self.wildcard = True

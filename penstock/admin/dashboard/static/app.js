@@ -9,6 +9,7 @@ import { byId, h, keyed, setAttribute, setText } from "./dom.js";
 import { setUpDrains } from "./drains.js";
 import { MOST_SHOWN, showEnvoys } from "./envoys.js";
 import { ago, count, duration, rate, timeOfDay } from "./format.js";
+import { showQuarantine } from "./quarantine.js";
 
 const EVERY_MS = 1000;
 const HIDDEN_EVERY_MS = 15000; // a tab nobody looks at
@@ -53,15 +54,16 @@ async function ask() {
     historySince = nowSeconds - LONGEST_WINDOW;
     forgetHistory();
   }
-  const [clusters, weights, nodes, history] = await Promise.all([
+  const [clusters, weights, nodes, history, quarantine] = await Promise.all([
     get("/api/v1/clusters"),
     get("/api/v1/weights"),
     get(`/api/v1/nodes?limit=${MOST_SHOWN}`),
     get(`/api/v1/history?since=${historySince}`),
+    status.quarantined ? get("/api/v1/quarantine") : { items: [], now: status.now },
   ]);
   addHistory(history.items, Date.parse(history.now));
   historySince = newestPoint(history) ?? historySince;
-  return { status, clusters, weights, nodes, decisions: await newDecisions(status, clusters, weights) };
+  return { status, clusters, weights, nodes, quarantine, decisions: await newDecisions(status, clusters, weights) };
 }
 
 // Decisions are asked for only when something they tell of has changed, and twice more: recording lags a little behind.
@@ -83,13 +85,14 @@ function newestPoint(history) {
   return times.length ? Math.max(...times) / 1000 : null;
 }
 
-function show({ status, clusters, weights, nodes, decisions }) {
+function show({ status, clusters, weights, nodes, quarantine, decisions }) {
   assignColours(clusters.items);
   showState(status);
   showFacts(status, weights);
   showFindings(status.findings, null);
   drawWeights();
   showClusters(clusters.items);
+  showQuarantine(quarantine);
   showEnvoys(nodes);
   if (decisions) showDecisions(decisions.items);
 }

@@ -1,0 +1,127 @@
+"""A whole control plane in this process, with two simulated clusters and a policy directory to edit."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from bench.ports import free_ports
+from penstock.control.assembly import Addresses, serving
+from penstock.control.plane import Plane
+from penstock.control.xds_port import XdsPort
+from penstock.demo.endpoint import SimulatedEndpoint
+from penstock.demo.inference_api import SimulatorOptions
+
+POLICY = """
+apiVersion: penstock/v1
+kind: Cluster
+metadata: {{name: onprem}}
+spec:
+  site: on_prem
+  region: eu-central
+  engine: vllm
+  models: [m]
+  endpoints: [{{address: 127.0.0.1, port: {onprem}}}]
+  capacity: {{concurrency: 64}}
+---
+apiVersion: penstock/v1
+kind: Cluster
+metadata: {{name: cloud}}
+spec:
+  site: cloud
+  region: eu-west
+  engine: vllm
+  models: [m]
+  endpoints: [{{address: 127.0.0.1, port: {cloud}}}]
+  capacity: {{concurrency: 64}}
+---
+apiVersion: penstock/v1
+kind: Listener
+metadata: {{name: public}}
+spec: {{address: 0.0.0.0, port: 10000, dataClass: public}}
+---
+apiVersion: penstock/v1
+kind: Listener
+metadata: {{name: vault}}
+spec: {{address: 0.0.0.0, port: 10001, dataClass: restricted}}
+---
+apiVersion: penstock/v1
+kind: NodeGroup
+metadata: {{name: edge}}
+spec: {{match: {{cluster: edge}}, region: eu-central, listeners: [public, vault]}}
+---
+apiVersion: penstock/v1
+kind: ResidencyRule
+metadata: {{name: at-home}}
+spec: {{dataClass: restricted, allow: {{sites: [on_prem]}}}}
+---
+apiVersion: penstock/v1
+kind: TrafficPolicy
+metadata: {{name: chat}}
+spec: {{match: {{path: /v1/}}, dataClass: public, clusters: [onprem, cloud]}}
+---
+apiVersion: penstock/v1
+kind: TrafficPolicy
+metadata: {{name: records}}
+spec: {{match: {{path: /v1/}}, dataClass: restricted, clusters: [onprem]}}
+"""
+
+
+@dataclass
+class World:
+    """What a test does and asks."""
+
+    plane: Plane
+    http: aiohttp.ClientSession
+    directory: Path
+    policy: str
+    admin_port: int
+
+    def edit(self, *changes: tuple[str, str]) -> None:
+        """Replace parts of the policy file, in one rename."""
+        for old, new in changes:
+            assert old in self.policy
+            self.policy = self.policy.replace(old, new)
+        draft = self.directory / ".draft"
+        draft.write_text(self.policy)
+        draft.rename(self.directory / "policy.yaml")
+
+    def line_of(self, text: str) -> int:
+        """The line of the policy file that begins the document with a text."""
+        before = self.policy[: self.policy.index(text)]
+        return before[: before.rindex("apiVersion")].count("\n") + 1
+
+    async def ask(self, path: str, method: str = "GET") -> Any:
+        """JSON from the admin API."""
+        async with self.http.request(method, f"http://127.0.0.1:{self.admin_port}{path}") as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.json()
+
+    async def metrics(self) -> str:
+        """The metrics."""
+        async with self.http.get(f"http://127.0.0.1:{self.admin_port}/metrics") as answer:
+            return await answer.text()
+
+
+@asynccontextmanager
+async def world(tmp_path: Path, xds_port: XdsPort | None = None) -> AsyncIterator[World]:
+    """Serving inside the block."""
+    async with AsyncExitStack() as stack:
+        ports = {}
+        for name in ("onprem", "cloud"):
+            simulated = SimulatedEndpoint(SimulatorOptions(name=name, model="m", slots=8))
+            ports[name] = (await stack.enter_async_context(simulated)).port
+        directory = tmp_path / "policies"
+        directory.mkdir()
+        policy = POLICY.format(**ports)
+        (directory / "policy.yaml").write_text(policy)
+        (admin,) = free_ports(1)
+        addresses = Addresses("127.0.0.1:0", f"127.0.0.1:{admin}")
+        state = f"sqlite:///{tmp_path / 'state.db'}"
+        port = xds_port or XdsPort(drain_window=0.0)
+        plane = await stack.enter_async_context(serving(directory, state, addresses, xds_port=port))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        yield World(plane, http, directory, policy, admin)
