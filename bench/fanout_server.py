@@ -30,6 +30,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
 from bench.fanout_file import Served, read
 from bench.untouched import forbid_import
+from penstock.control.garbage import collect_less_often
 from penstock_xds import Acked, Client, Nacked, Pushed, Resource, Snapshot, SnapshotCache, XdsServer, types
 
 TOTAL_WEIGHT: Final = 10_000
@@ -155,6 +156,8 @@ async def acknowledged(committed: int, told: Message, acks: Acknowledgements) ->
 
 async def main(path: Path) -> None:
     """Serve until standard input ends."""
+    # As `penstock serve` does.
+    collect_less_often()
     served = read(path)
     cache = SnapshotCache()
     acks = Acknowledgements()

@@ -9,6 +9,7 @@ from typing import Final
 
 from penstock.control import logs
 from penstock.control.assembly import Addresses, serving
+from penstock.control.garbage import collect_less_often
 from penstock.control.xds_port import XdsPort
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def run(options: ServeOptions) -> None:
         StartError: a port is taken, a certificate cannot be used, or the state store cannot be opened or read.
     """
     logs.configure(options.log_format, options.log_level)
+    collect_less_often()
     asyncio.run(_serve_until_signalled(options))
 
 

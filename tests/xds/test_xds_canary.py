@@ -236,15 +236,12 @@ def test_publishing_it_again_without_canaries_spreads_it_at_once() -> None:
     assert fleet.served().resources(ROUTE)["r1"] == NEW
 
 
-def test_a_removal_is_tried_too() -> None:
+def test_a_removal_alone_is_served_at_once_as_nobody_can_refuse_it() -> None:
     fleet = fleet_of(4)
     fleet.publish(C, cluster("d"), STABLE)
     fleet.settle()
     fleet.publish(C, STABLE, canary=0.25)
-    (trying,) = canaries(fleet)
-    fleet.deliver()
-    assert fleet.served().resources(CLUSTER).keys() == {"c", "d"}
-    trying.works()
+    assert fleet.cache.rollouts() == ()
     assert fleet.served().resources(CLUSTER).keys() == {"c"}
 
 

@@ -32,6 +32,7 @@ async def test_a_node_of_no_group_is_refused_with_its_name(start: Start) -> None
         (DeltaDiscoveryRequest(type_url=CLUSTER), "node.id"),
         (DeltaDiscoveryRequest(node=NodeProto(cluster="edge"), type_url=CLUSTER), "node.id"),
         (DeltaDiscoveryRequest(node=NODE), "type_url"),
+        (DeltaDiscoveryRequest(node=NodeProto(id="n" * 1025, cluster="edge"), type_url=CLUSTER), "longer than 1024"),
     ],
 )
 async def test_a_request_the_protocol_forbids_is_refused_as_invalid(
@@ -82,6 +83,20 @@ async def test_streams_beyond_the_cap_are_turned_away_at_once_until_there_is_roo
     await first.call.done_writing()
     assert await first.end() == (grpc.StatusCode.OK, "")
     assert [r.name for r in (await setting.stream().ask(CLUSTER)).resources] == ["a"]
+
+
+async def test_a_node_of_no_group_is_logged_once_whatever_names_it_makes_up(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    setting = await start()
+    for name in ("a", "b", "c"):
+        stream = setting.stream()
+        node = NodeProto(id=name, cluster="elsewhere" * 2_000)
+        await stream.say(DeltaDiscoveryRequest(node=node, type_url=CLUSTER))
+        assert (await stream.end())[0] is grpc.StatusCode.NOT_FOUND
+    (record,) = [r.__dict__ for r in caplog.records if r.message == "client belongs to no group"]
+    assert record["node"] == "a"
+    assert len(record["node_cluster"]) == 1024
 
 
 async def test_a_full_server_says_so_once(start: Start, caplog: pytest.LogCaptureFixture) -> None:

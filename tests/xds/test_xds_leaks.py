@@ -101,8 +101,7 @@ class Visitor:
                 await self._stream.say(request)
         if self.ending == "polite":
             await call.done_writing()
-            await self._stream.end()
-        elif self.ending == LASTING:
+        if self.ending in {"polite", LASTING}:
             while await call.read():
                 pass
         else:
@@ -149,17 +148,15 @@ async def test_streams_that_come_and_go_leave_nothing_behind() -> None:
     before, files_before, tasks_before = alive(*kinds), open_files(), asyncio.all_tasks()
 
     setting = await serve_and_stop(STREAMS // AT_ONCE, channels=CHANNELS)
-
     opened = len(setting.recorder.connected)
     assert opened > STREAMS / 4
     assert len(setting.recorder.disconnected) == opened
     assert setting.server.streams() == []
-    admission = setting.server._surroundings.admission
-    assert (admission.holding, admission.queued) == (0, 0)
+    assert setting.server.first_answers == (0, 0)
     assert all(not group.rollout.members for group in setting.cache._groups.values())
+    # gRPC keeps what it has open for the process as long as there is a server or channel.
+    del setting
+
     await eventually(lambda: asyncio.all_tasks() <= tasks_before)
+    await eventually(lambda: all(count <= before[kind] for kind, count in alive(*kinds).items()))
     await eventually(lambda: open_files() <= files_before)
-    after = alive(*kinds)
-    assert (after["Session"], after["StreamCore"]) == (before["Session"], before["StreamCore"])
-    # Of the many published, the cache keeps the last few it serves from.
-    assert after["Snapshot"] <= before["Snapshot"] + 5

@@ -197,6 +197,18 @@ def test_one_odd_envoy_does_not_hold_back_a_fleet_that_tolerates_it() -> None:
     assert version(newcomer, ROUTE, "r1") == odd
 
 
+def test_what_came_to_be_tolerated_is_good_to_go_back_to() -> None:
+    fleet = fleet_of(4, refusal_tolerance=0.3)
+    odd = route("r1", "c", content="!n0")
+    fleet.publish(cluster("c"), odd)
+    fleet.settle()
+    assert fleet.cache.refusals() == ()
+    fleet.publish(cluster("c"), route("r1", "c", content="!all"))
+    fleet.settle()
+    (refusal,) = fleet.cache.refusals()
+    assert refusal.served_instead == odd.version
+
+
 def test_too_many_refusals_are_not_tolerated() -> None:
     fleet = fleet_of(10, refusal_tolerance=0.1)
     fleet.publish(cluster("c"), route("r1", "c"))

@@ -5,6 +5,7 @@ servers that share a cache, each tells of its own streams. Secrets are never sho
 out.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
@@ -95,6 +96,8 @@ class ClientStatus:
                     with_contents=not request.exclude_resource_contents,
                     unix_time=self._unix_time,
                 )
+                # Thousands of streams take a while to write down; pushes go in between.
+                await asyncio.sleep(0)
         return response
 
     def _visible_to(self, asking: Node) -> list[Session]:

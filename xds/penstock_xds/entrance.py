@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import grpc
 
-from penstock_xds.doorkeeper import Doorkeeper
+from penstock_xds.doorkeeper import LONGEST_NAME, Doorkeeper
 from penstock_xds.errors import MalformedRequestError
 from penstock_xds.node import Node
 from penstock_xds.services import Method
@@ -64,7 +64,7 @@ class Entrance:
             await self._turn_away(context)
         waiting = len(self._at_the_door)
         if self._max_streams is not None and self._streams() + waiting >= self._max_streams:
-            self._doorkeeper.log("server is full", context.peer(), streams=str(self._max_streams))
+            self._doorkeeper.log("server is full", context.peer(), cause="", streams=str(self._max_streams))
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "this server has all the streams it takes")
         try:
             async with asyncio.timeout(self._first_request_timeout) as patience:
@@ -88,12 +88,17 @@ class Entrance:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         if claimed is None or not claimed.id:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first request of a stream must carry node.id")
+        if len(claimed.id) > LONGEST_NAME:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"node.id is longer than {LONGEST_NAME} characters")
         node = await self._doorkeeper.believe(context, claimed)
         group = self._group_of(node)
         if group is None:
-            self._doorkeeper.log("client belongs to no group", context.peer(), node=node.id, node_cluster=node.cluster)
+            cluster = node.cluster[:LONGEST_NAME]
+            self._doorkeeper.log(
+                "client belongs to no group", context.peer(), cause="", node=node.id, node_cluster=cluster
+            )
             await context.abort(
-                grpc.StatusCode.NOT_FOUND, f"no group takes node {node.id!r} of node cluster {node.cluster!r}"
+                grpc.StatusCode.NOT_FOUND, f"no group takes node {node.id!r} of node cluster {cluster!r}"
             )
         return Newcomer(node, group, context.peer(), first_request)
 

@@ -53,12 +53,11 @@ class CanaryRun:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One resource that is another, or none, in the new snapshot."""
+    """One resource that is new or another in the new snapshot."""
 
     type_url: str
     name: str
-    version: str | None
-    """None: removed."""
+    version: str
 
 
 @dataclass(slots=True)
@@ -114,7 +113,7 @@ class Canary:
         if held == change.version or refused(change):
             return True
         kept = self.serving.reduced.tolerated.get((change.type_url, change.name))
-        return kept is not None and (change.version is None or held in kept)
+        return kept is not None and held in kept
 
     def give_up(self) -> int:
         """Wait no longer for those that have not accepted; returns how many that were."""
@@ -130,15 +129,18 @@ class Canary:
 
 
 def changes_between(stable: Snapshot, new: Snapshot) -> tuple[Change, ...]:
-    """List what clients would see change, in the order of service."""
+    """List what clients would be sent, in the order of service.
+
+    Not what they would lose: no client refuses that, and one that still uses something may be left it for long.
+    """
     found: list[Change] = []
     by_type = new.changes_since(stable)
     for type_url in sorted(by_type, key=round_order):
         before, after = stable.resources(type_url), new.resources(type_url)
         for name in sorted(by_type[type_url]):
             old, wanted = before.get(name), after.get(name)
-            if (old and old.version) != (wanted and wanted.version):
-                found.append(Change(type_url, name, wanted.version if wanted is not None else None))
+            if wanted is not None and (old is None or old.version != wanted.version):
+                found.append(Change(type_url, name, wanted.version))
     return tuple(found)
 
 

@@ -173,7 +173,7 @@ class Planner:
             held = state.sent.get(name)
             if isinstance(held, Resource) and held.ttl is not None and name not in plan.removals:
                 plan.beats.append(held)
-        state.beats.clear()
+        state.beats = frozenset()
 
 
 def _tolerates(target: Snapshot, state: TypeState, name: str, held: Held) -> bool:

@@ -24,7 +24,7 @@ from penstock_xds.core.earlier import EarlierTargets
 from penstock_xds.core.last_good import Key, LastGood
 from penstock_xds.core.messages import Acked, Nacked
 from penstock_xds.core.refusals import Case, Ending, Refusals
-from penstock_xds.core.serving import Serving, Trial, serve
+from penstock_xds.core.serving import Serving, Trial, keeping, serve
 from penstock_xds.core.snapshot import Resource, Snapshot
 from penstock_xds.core.steps import Guard, Member, Step, Verdict
 
@@ -168,7 +168,7 @@ class Rollout:
             return _NO_STEP
         # Before it is noted as good, as this very acknowledgement may end its quarantine.
         changed = member.open and self._weigh(member, event.type_url, event.resources)
-        if not known and self._accept(event.type_url, event.resources):
+        if (changed or not known) and self._accept(event.type_url, event.resources):
             # There is more to go back to now.
             changed |= self._leaves_out()
         changed |= self._advance(member)
@@ -183,22 +183,22 @@ class Rollout:
         for resource in event.resources:
             case = self._refusals.refuse(resource, member.stream_id, member.node_id, event.message, at)
             if self._counts_acceptances:
-                key = case.key
                 case.acceptors.update(
                     m.stream_id
                     for m in self._members.values()
-                    if m is not member and m.client.confirmed(*key) == resource.version
+                    if m is not member and m.client.confirmed(*case.key) == resource.version
                 )
             if self._refusals.judge(case):
                 changed = True
                 if case.quarantined:
                     self._past.forget(resource)
-        changed |= self._weigh(member, event.type_url, event.accepted)
-        if not self._past.knows(event.type_url, event.accepted) and self._accept(event.type_url, event.accepted):
+        weighed = self._weigh(member, event.type_url, event.accepted)
+        known = self._past.knows(event.type_url, event.accepted)
+        if (weighed or not known) and self._accept(event.type_url, event.accepted):
             changed |= self._leaves_out()
+        changed |= weighed
         self._refusals.prune(self._is_published)
-        on_trial = self._advance(member)
-        return self._settle() if changed or on_trial else _NO_STEP
+        return self._settle() if self._advance(member) or changed else _NO_STEP
 
     def release(self, type_url: str, name: str, version: str) -> Step | None:
         """Forget that a version was refused: it is served again, and quarantined again if it is refused again.
@@ -262,7 +262,7 @@ class Rollout:
         canary.advance(member.stream_id, member.client, lambda change: self._has_refused(member, change))
 
     def _has_refused(self, member: Member, change: Change) -> bool:
-        case = None if change.version is None else self._refusals.find(change.type_url, change.name, change.version)
+        case = self._refusals.find(change.type_url, change.name, change.version)
         return case is not None and member.stream_id in case.refusers
 
     def _try_out(self, snapshot: Snapshot, share: float, now: float, before: Iterable[str]) -> None:
@@ -315,10 +315,10 @@ class Rollout:
             if self._serving is not None and self._guard is not None:
                 self._earlier.add(self._serving.reduced)
             serving = serve(self._stable, quarantined, self._past, trial=None if canary is None else canary.trial)
-            self._serving = _same(self._serving, self._guarded(serving, self._stable, quarantined))
+            self._serving = keeping(self._serving, self._guarded(serving, self._stable, quarantined))
         if canary is not None and self._serving is not None:
             serving = serve(canary.snapshot, quarantined, self._past)
-            canary.serving = _same(canary.serving, self._guarded(serving, canary.snapshot, quarantined))
+            canary.serving = keeping(canary.serving, self._guarded(serving, canary.snapshot, quarantined))
             changes = changes_between(self._serving.reduced, canary.serving.reduced)
             if changes != canary.changes:
                 canary.changes = changes
@@ -393,17 +393,6 @@ class Rollout:
     def _is_quarantined(self, resource: Resource) -> bool:
         case = self._refusals.find(resource.type_url, resource.name, resource.version)
         return case is not None and case.quarantined
-
-
-def _same(before: Serving | None, after: Serving) -> Serving:
-    """Keep the snapshots of before where they are equal, so that nobody is told of the same thing again."""
-    if before is None:
-        return after
-    reduced = before.reduced if before.reduced == after.reduced else after.reduced
-    whole = reduced if after.whole is after.reduced else after.whole
-    if whole is not reduced and before.whole == whole:
-        whole = before.whole
-    return Serving(reduced, whole, after.wanting, after.instead, after.held_back, after.held)
 
 
 def _version_in(snapshot: Snapshot, key: Key) -> str:

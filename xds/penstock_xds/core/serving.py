@@ -17,7 +17,7 @@ times more than there is, which holds something back that need not be.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from penstock_xds.core.last_good import Key, LastGood
 from penstock_xds.core.order import rule_for
@@ -74,12 +74,18 @@ def serve(
     if not refused:
         return Serving(published, published)
 
-    def usable(resource: Resource) -> bool:
+    def good(resource: Resource) -> bool:
         key = (resource.type_url, resource.name)
         tried = trial is not None and trial.new.get(key) == resource.version
         return not tried and resource.version not in quarantined.get(key, ())
 
     gone = _gone(published, past, trial)
+    # Left, and no good version of it is known: what names these cannot be gone back to.
+    lost = [key for key in gone if key in quarantined and past.find(key, good) is None]
+
+    def usable(resource: Resource) -> bool:
+        return good(resource) and not any(_may_name(resource, key) for key in lost)
+
     instead = {key: past.find(key, usable) for key in refused}
     left_out = {key: refused[key] for key, found in instead.items() if found is None}
     back = _bring_back(gone, instead.values(), past, usable)
@@ -100,6 +106,17 @@ def serve(
         instead={key: "" if found is None else found.version for key, found in instead.items()},
         held_back=tuple(sorted(held)),
     )
+
+
+def keeping(before: Serving | None, after: Serving) -> Serving:
+    """Keep the snapshots of before where they are equal, so that nobody is told of the same thing again."""
+    if before is None:
+        return after
+    reduced = before.reduced if before.reduced == after.reduced else after.reduced
+    whole = reduced if after.whole is after.reduced else after.whole
+    if whole is not reduced and before.whole == whole:
+        whole = before.whole
+    return replace(after, reduced=reduced, whole=whole)
 
 
 def _refused(published: Snapshot, quarantined: Mapping[Key, frozenset[str]]) -> dict[Key, str]:

@@ -298,7 +298,7 @@ class StreamCore:
             for name in due.beats:
                 # A heartbeat prolongs what the client has confirmed; of anything else it knows no such version.
                 if brief and state.good.get(name) is state.sent.get(name):
-                    state.beats.add(name)
+                    state.beats |= {name}
                     state.want(now)
                 else:
                     state.force(name, now)
