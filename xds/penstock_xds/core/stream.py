@@ -37,6 +37,7 @@ from penstock_xds.core.references import named_by
 from penstock_xds.core.responding import Responder
 from penstock_xds.core.snapshot import Resource, Snapshot
 from penstock_xds.core.type_state import Outstanding, TypeState
+from penstock_xds.core.type_view import resource_views, type_view
 
 _NONE_SPARED: Mapping[str, int] = MappingProxyType({})
 _NOTHING: Mapping[str, Resource] = MappingProxyType({})
@@ -349,14 +350,14 @@ class StreamCore:
 
     def views(self) -> tuple[TypeView, ...]:
         """Return the state of each type the client asked for, in the order of service."""
-        return tuple(state.view() for state in self._order if state.requested)
+        return tuple(type_view(state) for state in self._order if state.requested)
 
     def resource_views(self, type_url: str) -> tuple[ResourceView, ...]:
         """Return each resource of the type the client subscribes to, in name order."""
         state = self._types.get(type_url)
         if state is None or not state.requested:
             return ()
-        return state.resource_views(_NOTHING if self._target is None else self._target.resources(type_url))
+        return resource_views(state, _NOTHING if self._target is None else self._target.resources(type_url))
 
     def take_suppressed(self) -> Mapping[str, int]:
         """Return type URL to how many re-sends were not needed since the last call, and start counting anew.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from penstock_xds.core.lifetimes import Lifetimes
-from penstock_xds.core.messages import Acked, Event, Nacked, ResourceError, ResourceView, Response, SyncStatus, TypeView
+from penstock_xds.core.messages import Acked, Event, Nacked, ResourceError, Response
 from penstock_xds.core.order import rule_for
 from penstock_xds.core.references import UNKNOWN, ForeignVersion, Held, named_by
 from penstock_xds.core.snapshot import Resource, Snapshot
@@ -385,64 +385,6 @@ class TypeState:
         if not self.refused:
             self.last_error = ""
         self.hear_of({name}, now)
-
-    # For people to look at
-
-    def view(self) -> TypeView:
-        """Return the state for people to look at."""
-        return TypeView(
-            type_url=self.type_url,
-            status=self._status(),
-            sent_version=self.sent_version,
-            sent_nonce=self.sent_nonce,
-            acked_version=self.acked_version,
-            resources=len(self.sent),
-            pushes=self.pushes,
-            nacks=self.nacks,
-            last_error=self.last_error,
-            refused=tuple(sorted(self.refused)),
-            suppressed=self.suppressed,
-        )
-
-    def resource_views(self, present: Mapping[str, Resource]) -> tuple[ResourceView, ...]:
-        """Return each resource the client subscribes to, in name order, for people to look at."""
-        names = self.subscription.names | self.sent.keys() | self.good.keys() | self.refused.keys()
-        if self.subscription.wildcard:
-            names.update(name for name in present if self.due(present, name) is not None)
-        return tuple(self._resource_view(name, present) for name in sorted(names))
-
-    def _resource_view(self, name: str, present: Mapping[str, Resource]) -> ResourceView:
-        held = self.good.get(name)
-        refusal = self.refused.get(name)
-        return ResourceView(
-            name=name,
-            status=self._resource_status(name, present),
-            version="" if held is None else held.version,
-            body=held.body if isinstance(held, Resource) else None,
-            refused_version="" if refusal is None else refusal.version,
-            refused_body=None if refusal is None else refusal.resource.body,
-            message="" if refusal is None else refusal.message,
-            updated_at=self.changed_at.get(name, self.first_at),
-        )
-
-    def _resource_status(self, name: str, present: Mapping[str, Resource]) -> SyncStatus:
-        if name in self.refused:
-            return SyncStatus.NACKED
-        held = self.good.get(name)
-        if held is not self.sent.get(name) or name in self.forced:
-            return SyncStatus.STALE
-        if name in self.candidates:
-            wanted = self.due(present, name)
-            if wanted is None or held is None or wanted.version != held.version:
-                return SyncStatus.STALE
-        return SyncStatus.NOT_SENT if held is None else SyncStatus.SYNCED
-
-    def _status(self) -> SyncStatus:
-        if self.last_error:
-            return SyncStatus.NACKED
-        if self.outstanding or self.waiting:
-            return SyncStatus.STALE
-        return SyncStatus.SYNCED if self.acked_version else SyncStatus.NOT_SENT
 
 
 def _names(message: str, name: str) -> bool:
