@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "xds" / "penstock_xds"
 ROWS = [
     [cell.strip() for cell in line.strip().strip("|").split(" | ")]
-    for line in (ROOT / "xds" / "OBLIGATIONS.md").read_text().splitlines()
+    for line in (ROOT / "xds" / "README.md").read_text().splitlines()
     if re.match(r"\| \d", line)
 ]
 TESTS = {
