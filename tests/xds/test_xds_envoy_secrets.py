@@ -24,6 +24,7 @@ from envoy.service.runtime.v3.rtds_pb2 import Runtime
 
 from penstock_xds import Resource, Snapshot, SnapshotCache, Variant, XdsServer
 from penstock_xds.types import EXTENSION_CONFIG, LISTENER, RUNTIME, SECRET
+from tests.xds.certificates import self_signed
 from tests.xds.envoy_world import (
     Dialect,
     assignment,
@@ -58,14 +59,8 @@ class Certificate:
 
 
 async def certificate(directory: Path, common_name: str) -> Certificate:
-    chain, key = directory / f"{common_name}.crt", directory / f"{common_name}.key"
-    process = await asyncio.create_subprocess_exec(
-        *("openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-        *("-days", "1", "-subj", f"/CN={common_name}", "-out", str(chain), "-keyout", str(key)),
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert await process.wait() == 0
-    return Certificate(chain.read_bytes(), key.read_bytes())
+    issued = await asyncio.to_thread(self_signed, directory, common_name)
+    return Certificate(issued.certificate.read_bytes(), issued.key.read_bytes())
 
 
 @pytest.fixture(params=DIALECTS, ids=str)
