@@ -3,7 +3,7 @@
 import asyncio
 import importlib.metadata
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,12 +240,8 @@ async def running_envoy(
 
 
 @asynccontextmanager
-async def backend(name: str) -> AsyncIterator[int]:
-    """An HTTP server that answers with its name; yields its port."""
-
-    async def answer(_request: web.Request) -> web.Response:
-        return web.Response(text=name)
-
+async def answering(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[int]:
+    """An HTTP server that answers so; yields its port."""
     application = web.Application()
     application.router.add_get("/", answer)
     runner = web.AppRunner(application)
@@ -256,3 +252,14 @@ async def backend(name: str) -> AsyncIterator[int]:
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def backend(name: str) -> AsyncIterator[int]:
+    """An HTTP server that answers with its name; yields its port."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(text=name)
+
+    async with answering(answer) as port:
+        yield port

@@ -27,6 +27,7 @@ from penstock_xds.types import EXTENSION_CONFIG, LISTENER, RUNTIME, SECRET
 from tests.xds.certificates import self_signed
 from tests.xds.envoy_world import (
     Dialect,
+    answering,
     assignment,
     config_source,
     eds_cluster,
@@ -153,16 +154,8 @@ async def slow_backend(go_on: asyncio.Event) -> AsyncIterator[int]:
         await response.write_eof()
         return response
 
-    application = web.Application()
-    application.router.add_get("/", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
+    async with answering(answer) as port:
+        yield port
 
 
 def _unverified() -> ssl.SSLContext:
