@@ -9,6 +9,7 @@ from penstock_policies.policyset import Origin
 from penstock_policies.problems import Path, Problem, Severity
 from penstock_policies.schema import (
     AnyDocument,
+    Budget,
     Cluster,
     CostFeed,
     Listener,
@@ -58,6 +59,7 @@ class Written(Generic[D_co]):
 class Catalogue:
     """Documents by name, one of each kind and name, sorted."""
 
+    budgets: Mapping[str, Written[Budget]] = field(default_factory=dict)
     clusters: Mapping[str, Written[Cluster]] = field(default_factory=dict)
     feeds: Mapping[str, Written[CostFeed]] = field(default_factory=dict)
     listeners: Mapping[str, Written[Listener]] = field(default_factory=dict)
@@ -80,3 +82,9 @@ class Catalogue:
         """Find the clusters a policy names that passed, in its order."""
         named = (self.clusters.get(name) for name in policy.document.spec.clusters)
         return tuple(cluster for cluster in named if cluster is not None)
+
+    def models_of(self, policy: Written[TrafficPolicy]) -> tuple[str, ...]:
+        """List the models a policy is for, sorted, as far as its clusters that passed serve them."""
+        served = {model for cluster in self.clusters_of(policy) for model in cluster.document.spec.models}
+        wanted = policy.document.spec.match.models
+        return tuple(sorted(served if wanted is None else served.intersection(wanted)))

@@ -7,10 +7,13 @@ from typing import Final
 
 from penstock_policies.catalogue import Catalogue, Written
 from penstock_policies.policyset import ANY_MODEL
-from penstock_policies.problems import Path, Problem, shown
-from penstock_policies.schema import AnyDocument, Cluster, CostFeed, Endpoint, Listener
+from penstock_policies.problems import Path, Problem, listed, shown
+from penstock_policies.schema import AnyDocument, Cluster, CostFeed, Endpoint, Listener, TrafficPolicy
+from penstock_policies.suggestions import closest
 
 _DNS_LABEL: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
+_CONTROL_HEADERS: Final = ("x-envoy-", "x-penstock-")
+"""What clients must not say, so that the edge takes it out: whoever could set these would steer Envoy."""
 _DOTTED_DIGITS: Final = re.compile(r"[0-9.]+")
 
 
@@ -18,6 +21,8 @@ def check(catalogue: Catalogue) -> Iterator[Problem]:
     """Every document that could not work whatever the others say."""
     for cluster in catalogue.clusters.values():
         yield from _cost(cluster)
+        yield from _carbon(cluster)
+        yield from _versions_of_models(cluster)
         yield from _endpoints(cluster)
         yield from _reserved_model(cluster, ("spec", "models"), cluster.document.spec.models)
     for feed in catalogue.feeds.values():
@@ -26,6 +31,9 @@ def check(catalogue: Catalogue) -> Iterator[Problem]:
         yield from _listener(listener)
     for policy in catalogue.policies.values():
         yield from _reserved_model(policy, ("spec", "match", "models"), policy.document.spec.match.models or ())
+        yield from _affinity(policy)
+        yield from _canaries(policy)
+        yield from _schedules(policy)
 
 
 def is_ip(address: str) -> bool:
@@ -40,12 +48,76 @@ def is_ip(address: str) -> bool:
 def _cost(cluster: Written[Cluster]) -> Iterator[Problem]:
     cost = cluster.document.spec.cost
     path: Path = ("spec", "cost")
-    if cost.feed is not None and cost.key is None:
-        yield cluster.problem((*path, "feed"), "a feed without a key", expected="key: the price's key in the feed")
-    if cost.key is not None and cost.feed is None:
-        yield cluster.problem((*path, "key"), "a key without a feed", expected="feed: the name of a CostFeed")
+    yield from _place_in_feed(cluster, path, "price", cost.feed, cost.key)
     if cost.feed is None and cost.key is None and cost.usd_per_million_tokens is None:
         yield cluster.problem(path, "the cluster has no price", expected="usdPerMillionTokens, or feed and key")
+
+
+def _carbon(cluster: Written[Cluster]) -> Iterator[Problem]:
+    carbon = cluster.document.spec.carbon
+    path: Path = ("spec", "carbon")
+    yield from _place_in_feed(cluster, path, "figure", carbon.feed, carbon.key)
+    if carbon.feed is None and carbon.key is None and carbon.grams_per_million_tokens is None:
+        yield cluster.problem(
+            path, "the cluster has no carbon figure", expected="gramsPerMillionTokens, or feed and key"
+        )
+
+
+def _place_in_feed(
+    cluster: Written[Cluster], path: Path, what: str, feed: str | None, key: str | None
+) -> Iterator[Problem]:
+    if feed is not None and key is None:
+        yield cluster.problem((*path, "feed"), "a feed without a key", expected=f"key: the {what}'s key in the feed")
+    if key is not None and feed is None:
+        yield cluster.problem((*path, "key"), "a key without a feed", expected="feed: the name of a CostFeed")
+
+
+def _versions_of_models(cluster: Written[Cluster]) -> Iterator[Problem]:
+    spec = cluster.document.spec
+    for model in spec.model_versions:
+        if model not in spec.models:
+            yield cluster.problem(
+                ("spec", "modelVersions", model),
+                f"a version of {shown(model)}, which the cluster does not serve",
+                expected=f"a version of one of {listed(spec.models)}",
+                suggestion=closest(model, spec.models),
+            )
+
+
+def _affinity(policy: Written[TrafficPolicy]) -> Iterator[Problem]:
+    affinity = policy.document.spec.affinity
+    if affinity is None or affinity.header is None:
+        return
+    header = affinity.header.lower()
+    if header.startswith(_CONTROL_HEADERS):
+        yield policy.problem(
+            ("spec", "affinity", "header"),
+            f"the edge removes {shown(affinity.header)} from requests before anything else",
+            expected=f"a header that begins with neither {' nor '.join(_CONTROL_HEADERS)}",
+        )
+
+
+def _canaries(policy: Written[TrafficPolicy]) -> Iterator[Problem]:
+    for model, rule in policy.document.spec.versions.items():
+        if rule.canary == rule.stable:
+            yield policy.problem(
+                ("spec", "versions", model, "canary"),
+                f"{shown(rule.canary)} is on trial and stable at once",
+                expected="another version than stable, or no canary",
+            )
+
+
+def _schedules(policy: Written[TrafficPolicy]) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, schedule in enumerate(policy.document.spec.schedules):
+        original = first.setdefault(schedule.name, index)
+        if original != index:
+            yield policy.problem(
+                ("spec", "schedules", index, "name"),
+                f"a second schedule named {shown(schedule.name)}",
+                expected=f"a name that no other schedule has; the first stands at "
+                f"{policy.place(('spec', 'schedules', original, 'name'))}",
+            )
 
 
 def _endpoints(cluster: Written[Cluster]) -> Iterator[Problem]:

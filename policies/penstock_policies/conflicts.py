@@ -1,4 +1,7 @@
-"""Can the documents stand side by side? Residency against policies, policies against one another, ports, groups."""
+"""Can the documents stand side by side?
+
+Residency against policies, what policies ask of their clusters, policies against one another, ports, groups.
+"""
 
 import ipaddress
 from collections.abc import Iterator
@@ -6,21 +9,39 @@ from collections.abc import Iterator
 from penstock_policies.catalogue import Catalogue, Written
 from penstock_policies.coherence import is_ip
 from penstock_policies.policyset import forbids
-from penstock_policies.problems import Problem, listed, shown
-from penstock_policies.schema import NodeGroup, TrafficPolicy
+from penstock_policies.problems import Path, Problem, listed, shown
+from penstock_policies.schema import Cluster, NodeGroup, TrafficPolicy
+from penstock_policies.steering import Selection
 from penstock_policies.suggestions import closest
 from penstock_policies.words import DataClass
 
 
 def check(catalogue: Catalogue) -> Iterator[Problem]:
     """Every contradiction between documents."""
+    for cluster in catalogue.clusters.values():
+        yield from _other_measures(catalogue, cluster)
     for policy in catalogue.policies.values():
         yield from _forbidden_clusters(catalogue, policy)
         yield from _unserved_models(catalogue, policy)
+        yield from _unserved_versions(catalogue, policy)
+        yield from _empty_hours(catalogue, policy)
     yield from _same_traffic(catalogue)
     yield from _same_envoys(catalogue)
     for group in catalogue.groups.values():
         yield from _same_port(catalogue, group)
+
+
+def _other_measures(catalogue: Catalogue, cluster: Written[Cluster]) -> Iterator[Problem]:
+    """Prices taken from a feed of carbon intensities, or the other way round."""
+    spec = cluster.document.spec
+    for field, wanted, name in (("cost", "price", spec.cost.feed), ("carbon", "carbon", spec.carbon.feed)):
+        feed = catalogue.feeds.get(name) if name is not None else None
+        if feed is not None and feed.document.spec.measures != wanted:
+            yield cluster.problem(
+                ("spec", field, "feed"),
+                f"the feed {shown(feed.name)} measures {feed.document.spec.measures}",
+                expected=f"a CostFeed with measures: {wanted}; it stands at {feed.origin}",
+            )
 
 
 def _forbidden_clusters(catalogue: Catalogue, policy: Written[TrafficPolicy]) -> Iterator[Problem]:
@@ -55,6 +76,51 @@ def _unserved_models(catalogue: Catalogue, policy: Written[TrafficPolicy]) -> It
                 expected=f"one of {listed(sorted(served))}",
                 suggestion=closest(model, served),
             )
+
+
+def _unserved_versions(catalogue: Catalogue, policy: Written[TrafficPolicy]) -> Iterator[Problem]:
+    """Versions asked of models that no cluster has, or no cluster in that version."""
+    clusters = catalogue.clusters_of(policy)
+    if len(clusters) != len(policy.document.spec.clusters):
+        return
+    models = set(catalogue.models_of(policy))
+    for model, rule in policy.document.spec.versions.items():
+        path: Path = ("spec", "versions", model)
+        if model not in models:
+            yield policy.problem(
+                path,
+                f"versions of {shown(model)}, for which the policy is not or which none of its clusters serves",
+                expected=f"one of {listed(sorted(models))}",
+                suggestion=closest(model, models),
+            )
+            continue
+        versions = {each.document.spec.model_versions.get(model, "") for each in clusters} - {""}
+        if rule.stable not in versions:
+            yield policy.problem(
+                (*path, "stable"),
+                f"none of the policy's clusters serves version {shown(rule.stable)} of {model}",
+                expected=f"one of {listed(sorted(versions))}" if versions else "modelVersions in a Cluster to say so",
+                suggestion=closest(rule.stable, versions),
+            )
+
+
+def _empty_hours(catalogue: Catalogue, policy: Written[TrafficPolicy]) -> Iterator[Problem]:
+    clusters = catalogue.clusters_of(policy)
+    if len(clusters) != len(policy.document.spec.clusters):
+        return
+    for index, schedule in enumerate(policy.document.spec.schedules):
+        only = schedule.only
+        if only is not None and not any(_fits(only, each.document) for each in clusters):
+            known = listed([f"{c.name} ({c.document.spec.site}, {c.document.spec.region})" for c in clusters])
+            yield policy.problem(
+                ("spec", "schedules", index, "only"),
+                "none of the policy's clusters fits, so the schedule could not be kept",
+                expected=f"what fits at least one of {known}",
+            )
+
+
+def _fits(only: Selection, cluster: Cluster) -> bool:
+    return only.fits(cluster.name, cluster.spec.site, cluster.spec.region)
 
 
 def _same_traffic(catalogue: Catalogue) -> Iterator[Problem]:

@@ -39,8 +39,9 @@ class Stage(StrEnum):
 
 
 class Rung(StrEnum):
-    """Which solver gave the target: the ladder of DESIGN.md, best first."""
+    """Which solver gave the target: the ladder of docs/architecture.md, best first."""
 
+    OPTIMUM = "optimum"
     WATERFALL = "waterfall"
     LAST_GOOD = "last_good"
     STATIC = "static"
@@ -74,6 +75,12 @@ class ClusterHealth:
     """The greatest share of a row's traffic the cluster may get (0 when DOWN, growing in PROBATION and RAMP)."""
     unhealthy_endpoints: tuple[str, ...] = ()
     reason: str = ""
+    hold: float = 0.0
+    """Seconds it stays DOWN at least, this time or the next; doubles with each fall soon after the last."""
+    fell_at: float = 0.0
+    """When it last went DOWN; 0 for never."""
+    erring_since: float = 0.0
+    """Since when most of its requests have failed without a break; 0 while they do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,55 @@ class ClusterView:
     price_age: float | None
     in_flight: float
     capacity: float
-    """Requests in flight the engine plans up to: healthy share of the declared concurrency, less headroom."""
+    """Requests in flight the engine plans up to: healthy share of the declared concurrency, less what limits it."""
+    limited_by: str = ""
+    """What keeps the planned capacity below the declared one, in words: headroom, an SLO, spot, unhealthy endpoints."""
+    trim: float = 1.0
+    """The learnt part of the declared capacity, 0 to 1: what overload has taught."""
+    planned: float = 0.0
+    """Requests in flight by the solver's plan."""
+    slot_price: float = 0.0
+    """What room for one more request in flight would save, USD an hour: the dual of its capacity."""
+    carbon: float = 0.0
+    """Grams of CO2 equivalent for a million tokens."""
+    carbon_source: str = "policy"
+    tokens: tuple[float, float] = (0.0, 0.0)
+    """Prompt and generated tokens a request there is taken for."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetView:
+    """How a budget stands."""
+
+    amount: float
+    """USD a period."""
+    spent: float
+    """USD in this period so far."""
+    period_start: float
+    period_end: float
+    burn: float
+    """USD an hour being spent now, smoothed."""
+    forecast: float
+    """USD spent by the end of the period if that goes on."""
+    limit: float | None = None
+    """USD an hour it allows from here on; None while the forecast is well within the amount."""
+    price: float = 0.0
+    """What one more dollar would save, in dollars: the dual of the limit."""
+    exhausted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """How often the share of a cluster in a row has turned from rising to falling or back."""
+
+    direction: int
+    """1 when it last rose, -1 when it last fell."""
+    at: tuple[float, ...] = ()
+    """When it turned, within the window that counts."""
+    held_until: float = 0.0
+    """Until when it may not turn again for reasons that can wait."""
+    hold: float = 0.0
+    """How long the last such hold was; the next is twice as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +171,15 @@ class Row:
     """Requests per second the engine believes this row carries."""
     move: Move = Move.NONE
     """Why the weights are on their way to the target; :attr:`Move.NONE` once they are there."""
+    gaps: Mapping[str, float] = field(default_factory=dict)
+    """Cluster the plan does not use to how much cheaper it would have to be to be used, USD a million tokens; only
+    where cost is the objective."""
+    tokens: tuple[float, float] = (0.0, 0.0)
+    """Prompt and generated tokens a request of this row is taken for."""
+    turns: Mapping[str, Turns] = field(default_factory=dict)
+    """Cluster to the turns of its share, for the reversal budget."""
+    refusal: str = ""
+    """For a row without weights: the code clients are told, such as ``budget_exhausted``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +196,16 @@ class EngineMemory:
     """Cluster to smoothed (requests per second, requests in flight): their ratio is the service time."""
     doubts: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
     """Feed, key to (price, first seen): prices too far from the last good one to be believed at once."""
+    carbon: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    """Feed, key to (grams, time): the last good carbon intensities."""
+    trim: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Cluster to (learnt part of its capacity, when it last changed)."""
+    tokens: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Cluster to smoothed (prompt, generated) tokens of a request."""
+    burn: Mapping[str, float] = field(default_factory=dict)
+    """Budget to smoothed USD a second."""
+    mixed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Row to the shares of its clusters (those that had any) as the newest load reports mix them, old and new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +226,4 @@ class Decision:
     """Cluster under an active drain to the factor left of its share (0: out of every list)."""
     notes: tuple[Note, ...] = ()
     memory: EngineMemory = EngineMemory()
+    budgets: Mapping[str, BudgetView] = field(default_factory=dict)

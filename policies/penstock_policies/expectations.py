@@ -22,6 +22,7 @@ PATTERNS: Final = {
     r"^[^\x00-\x1f\x7f]+$": "text of 1 to 256 characters without control characters",
     r"^/\S*$": "a path that begins with / and has no spaces",
     r"^https?://\S+$": "an http:// or https:// URL",
+    r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$": "a name of at most 128 letters, digits, hyphens and underscores",
     r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,252})$|^::1?$": "an IP address or a DNS name",
 }
 """Every pattern of the schema to what it means."""
@@ -45,8 +46,21 @@ def schema_at(kind: str, path: Path) -> JsonSchema | None:
             found = found.get("items")
         else:
             properties = found.get("properties", {})
-            found = properties.get(step) or found.get("additionalProperties") or None
+            others = found.get("additionalProperties") or next(iter(found.get("patternProperties", {}).values()), None)
+            found = properties.get(step) or others
     return None if found is None else resolved(root, found)
+
+
+def keys_at(kind: str, path: Path) -> JsonSchema | None:
+    """Find what judges the keys of the mapping at a path; None where any key will do."""
+    mapping = schema_at(kind, path)
+    if mapping is None:
+        return None
+    names = mapping.get("propertyNames")
+    pattern = next(iter(mapping.get("patternProperties", ())), None)
+    if pattern is not None:
+        return {"type": "string", "pattern": pattern}
+    return None if names is None else resolved(kind_schema(kind), names)
 
 
 def resolved(root: JsonSchema, schema: JsonSchema) -> JsonSchema:

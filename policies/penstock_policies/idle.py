@@ -34,11 +34,15 @@ def _unused_clusters(catalogue: Catalogue) -> Iterator[Problem]:
 
 
 def _unused_feeds(catalogue: Catalogue) -> Iterator[Problem]:
-    used = {cluster.document.spec.cost.feed for cluster in catalogue.clusters.values()}
+    specs = [cluster.document.spec for cluster in catalogue.clusters.values()]
+    used = {spec.cost.feed for spec in specs} | {spec.carbon.feed for spec in specs}
     for name, feed in catalogue.feeds.items():
         if name not in used:
+            priced = feed.document.spec.measures == "price"
             yield feed.warning(
-                ("metadata", "name"), "no cluster takes its price from the feed", expected="a Cluster with cost.feed"
+                ("metadata", "name"),
+                f"no cluster takes its {'price' if priced else 'carbon figure'} from the feed",
+                expected=f"a Cluster with {'cost' if priced else 'carbon'}.feed",
             )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, TypeVar
 
-from penstock_policies import coherence, conflicts, idle, references
+from penstock_policies import coherence, conflicts, idle, references, sharing, wishes
 from penstock_policies.catalogue import Catalogue, Written
 from penstock_policies.documents import read
 from penstock_policies.nodes import SourceDocument
@@ -21,6 +21,7 @@ from penstock_policies.problems import PolicyError, Problem, Severity, shown
 from penstock_policies.schema import (
     KINDS,
     AnyDocument,
+    Budget,
     Cluster,
     CostFeed,
     Listener,
@@ -88,10 +89,11 @@ def load(files: Mapping[str, str]) -> Loaded:
     catalogue = _catalogue(sources, written, complete=not problems, all_read=all_read)
     problems += _duplicate_names(sources)
     problems += _nothing_to_serve(sources, catalogue)
-    for check in (references.check, coherence.check, conflicts.check):
+    for check in (references.check, coherence.check, conflicts.check, sharing.check):
         problems += check(catalogue)
     if catalogue.complete:
         problems += idle.check(catalogue)
+        problems += wishes.check(catalogue)
     failed = any(problem.severity == "error" for problem in problems)
     return Loaded(None if failed else _policy_set(catalogue), tuple(_shortened(sorted(set(problems)))))
 
@@ -158,6 +160,7 @@ def _catalogue(
         else:
             names.setdefault(identity[0], set()).add(identity[1])
     return Catalogue(
+        budgets=_of_kind(Budget, written),
         clusters=_of_kind(Cluster, written),
         feeds=_of_kind(CostFeed, written),
         listeners=_of_kind(Listener, written),
@@ -181,6 +184,7 @@ def _of_kind(kind: type[D], written: Sequence[Written[AnyDocument]]) -> dict[str
 
 def _policy_set(catalogue: Catalogue) -> PolicySet:
     by_kind: tuple[Mapping[str, Written[AnyDocument]], ...] = (
+        catalogue.budgets,
         catalogue.clusters,
         catalogue.feeds,
         catalogue.listeners,
@@ -197,6 +201,7 @@ def _policy_set(catalogue: Catalogue) -> PolicySet:
         groups={name: entry.document for name, entry in catalogue.groups.items()},
         residency={name: entry.document for name, entry in catalogue.residency.items()},
         policies={name: entry.document for name, entry in catalogue.policies.items()},
+        budgets={name: entry.document for name, entry in catalogue.budgets.items()},
         origins={(entry.document.kind, entry.name): entry.origin for entry in written},
     )
 

@@ -37,6 +37,29 @@ class Load:
     success_rate: float | None = None
     """Requests completed well per second; None where the source cannot tell. Only this proves that a cluster whose
     probes fail is alive: a hung cluster takes requests and reports no errors either."""
+    prompt_tokens: float | None = None
+    """Prompt tokens per second; None where the source cannot tell."""
+    output_tokens: float | None = None
+    """Tokens generated per second; None where the source cannot tell."""
+    ttft_p95: float | None = None
+    """Seconds to the first token that 95 of 100 requests stayed under; None where the source cannot tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """What the engines of a cluster say of themselves, all endpoints together; None is unknown, never 0."""
+
+    at: float
+    waiting: float | None = None
+    """Requests queued."""
+    running: float | None = None
+    """Requests being worked on."""
+    prompt_tokens: float | None = None
+    """Prompt tokens per second."""
+    output_tokens: float | None = None
+    """Tokens generated per second."""
+    ttft_p95: float | None = None
+    """Seconds to the first token that 95 of 100 requests stayed under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +68,24 @@ class Price:
 
     at: float
     usd_per_million_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class Intensity:
+    """A carbon intensity for a key of a feed that measures carbon."""
+
+    at: float
+    grams_per_million_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What was spent under a budget in a period."""
+
+    at: float
+    period_start: float
+    """When the period began that this counts, Unix time: of another period, it says nothing of this one."""
+    usd: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +98,9 @@ class Observations:
     """Edge region, cluster to load."""
     prices: Mapping[str, Mapping[str, Price]] = field(default_factory=dict)
     """Feed, key to price."""
+    engines: Mapping[str, EngineLoad] = field(default_factory=dict)
+    """Cluster to what its engines say of themselves."""
+    carbon: Mapping[str, Mapping[str, Intensity]] = field(default_factory=dict)
+    """Feed, key to carbon intensity."""
+    spend: Mapping[str, Spend] = field(default_factory=dict)
+    """Budget to what was spent."""

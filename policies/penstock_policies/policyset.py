@@ -6,7 +6,7 @@ Built only by :mod:`penstock_policies.loader`, so whoever holds one may rely on 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from penstock_policies.schema import Cluster, CostFeed, Listener, NodeGroup, ResidencyRule, TrafficPolicy
+from penstock_policies.schema import Budget, Cluster, CostFeed, Listener, NodeGroup, ResidencyRule, TrafficPolicy
 from penstock_policies.words import DataClass, Site
 
 ANY_MODEL = "*"
@@ -20,6 +20,14 @@ class RowKey:
     policy: str
     region: str
     model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lawful:
+    """Who may serve a row by what is written, in order of preference, and why each other cluster of the policy not."""
+
+    clusters: tuple[str, ...]
+    excluded: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +53,12 @@ class PolicySet:
     groups: Mapping[str, NodeGroup]
     residency: Mapping[str, ResidencyRule]
     policies: Mapping[str, TrafficPolicy]
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
     origins: Mapping[tuple[str, str], Origin] = field(default_factory=dict)
     """(kind, name) to where it was written."""
+    _lawful: dict[RowKey, Lawful] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _rows: list[RowKey] = field(default_factory=list, init=False, repr=False, compare=False)
+    # Answers already given: a set never changes, and a large fleet asks for them a thousand times a decision.
 
     def regions(self) -> tuple[str, ...]:
         """List the regions of the edge, sorted."""
@@ -59,6 +71,23 @@ class PolicySet:
             if reason is not None:
                 return reason
         return None
+
+    def lawful(self, key: RowKey) -> Lawful:
+        """Tell who may serve a row by what is written: by the policy's list, models and residency."""
+        known = self._lawful.get(key)
+        if known is None:
+            policy = self.policies[key.policy]
+            serving = self.preference(policy, key.model, key.region)
+            excluded: dict[str, str] = {}
+            for name in sorted(policy.spec.clusters):
+                forbidden = self.allowed(self.clusters[name], policy.spec.data_class)
+                if name not in serving:
+                    excluded[name] = f"does not serve {key.model}"
+                elif forbidden is not None:
+                    excluded[name] = forbidden
+            known = Lawful(tuple(name for name in serving if name not in excluded), excluded)
+            self._lawful[key] = known
+        return known
 
     def models_of(self, policy: TrafficPolicy) -> tuple[str, ...]:
         """List the models a policy has rows for, sorted; ends with :data:`ANY_MODEL` when it matches every model."""
@@ -74,14 +103,14 @@ class PolicySet:
 
     def rows(self) -> tuple[RowKey, ...]:
         """Every row that a decision must hold, sorted."""
-        return tuple(
-            sorted(
+        if not self._rows:
+            self._rows[:] = sorted(
                 RowKey(policy.name, region, model)
                 for policy in self.policies.values()
                 for region in self.regions()
                 for model in self.models_of(policy)
             )
-        )
+        return tuple(self._rows)
 
     def preference(self, policy: TrafficPolicy, model: str, region: str) -> tuple[str, ...]:
         """Order clusters as they stand in for one another: on-prem first, then near ones, then as written.

@@ -11,13 +11,14 @@ from annotated_types import Ge, Le
 from pydantic.json_schema import models_json_schema
 
 from penstock_policies.expectations import JsonSchema, resolved
+from penstock_policies.model import API_VERSION, Model
 from penstock_policies.quantities import (
     DURATION_PATTERN,
     PERCENTAGE_PATTERN,
     format_duration,
     format_percentage,
 )
-from penstock_policies.schema import API_VERSION, KINDS, Model
+from penstock_policies.schema import KINDS
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -51,6 +52,8 @@ def json_schema() -> dict[str, Any]:
 def _tidy(root: dict[str, Any], schema: dict[str, Any]) -> None:
     """Leave out what only repeats the field's name, and show defaults as they are written in YAML."""
     schema.pop("title", None)
+    if "patternProperties" in schema:
+        schema["additionalProperties"] = False  # else a key that the loader refuses would pass, whatever it holds
     if "default" in schema:
         default = _written(root, schema, schema.pop("default"))
         if default is not None:

@@ -4,19 +4,15 @@ from collections.abc import Iterator, Sequence
 
 from penstock_policies.catalogue import Catalogue, Written
 from penstock_policies.problems import Path, Problem, listed, shown
-from penstock_policies.schema import AnyDocument
+from penstock_policies.schema import AnyDocument, Cluster, TrafficPolicy, TrafficPolicySpec
+from penstock_policies.steering import ShareRule, Tier
 from penstock_policies.suggestions import closest
 
 
 def check(catalogue: Catalogue) -> Iterator[Problem]:
     """Every name that is not declared, and every name or model that a list holds twice."""
     for cluster in catalogue.clusters.values():
-        feed = cluster.document.spec.cost.feed
-        if feed is not None:
-            yield from _unknown(catalogue, cluster, ("spec", "cost", "feed"), "CostFeed", feed)
-        yield from _repeated(cluster, ("spec", "models"), cluster.document.spec.models)
-        endpoints = [endpoint.key for endpoint in cluster.document.spec.endpoints]
-        yield from _repeated(cluster, ("spec", "endpoints"), endpoints)
+        yield from _cluster(catalogue, cluster)
     for group in catalogue.groups.values():
         yield from _names(catalogue, group, ("spec", "listeners"), "Listener", group.document.spec.listeners)
     for rule in catalogue.residency.values():
@@ -24,10 +20,69 @@ def check(catalogue: Catalogue) -> Iterator[Problem]:
         if allowed is not None:
             yield from _names(catalogue, rule, ("spec", "allow", "clusters"), "Cluster", allowed)
     for policy in catalogue.policies.values():
-        yield from _names(catalogue, policy, ("spec", "clusters"), "Cluster", policy.document.spec.clusters)
-        models = policy.document.spec.match.models
-        if models is not None:
-            yield from _repeated(policy, ("spec", "match", "models"), models)
+        yield from _policy(catalogue, policy)
+    for budget in catalogue.budgets.values():
+        scope = budget.document.spec.scope
+        for field, kind, name in (("policy", "TrafficPolicy", scope.policy), ("cluster", "Cluster", scope.cluster)):
+            if name is not None:
+                yield from _unknown(catalogue, budget, ("spec", "scope", field), kind, name)
+
+
+def _cluster(catalogue: Catalogue, cluster: Written[Cluster]) -> Iterator[Problem]:
+    spec = cluster.document.spec
+    for field, feed in (("cost", spec.cost.feed), ("carbon", spec.carbon.feed)):
+        if feed is not None:
+            yield from _unknown(catalogue, cluster, ("spec", field, "feed"), "CostFeed", feed)
+    yield from _repeated(cluster, ("spec", "models"), spec.models)
+    yield from _repeated(cluster, ("spec", "endpoints"), [endpoint.key for endpoint in spec.endpoints])
+
+
+def _policy(catalogue: Catalogue, policy: Written[TrafficPolicy]) -> Iterator[Problem]:
+    spec = policy.document.spec
+    yield from _names(catalogue, policy, ("spec", "clusters"), "Cluster", spec.clusters)
+    if spec.match.models is not None:
+        yield from _repeated(policy, ("spec", "match", "models"), spec.match.models)
+    for path, name in _steered(spec):
+        yield from _not_of_policy(catalogue, policy, path, name)
+
+
+def _steered(spec: TrafficPolicySpec) -> Iterator[tuple[Path, str]]:
+    """Every cluster that a policy's tiers, shares and schedules name, and where."""
+    yield from _tiers(("spec", "prefer"), spec.prefer)
+    yield from _shares(("spec", "shares"), spec.shares)
+    for index, schedule in enumerate(spec.schedules):
+        path: Path = ("spec", "schedules", index)
+        for number, name in enumerate((schedule.only.clusters if schedule.only is not None else None) or ()):
+            yield (*path, "only", "clusters", number), name
+        yield from _tiers((*path, "prefer"), schedule.prefer or ())
+        yield from _shares((*path, "shares"), schedule.shares or ())
+
+
+def _tiers(path: Path, tiers: Sequence[Tier]) -> Iterator[tuple[Path, str]]:
+    for index, tier in enumerate(tiers):
+        for number, name in enumerate(tier.clusters or ()):
+            yield (*path, index, "clusters", number), name
+
+
+def _shares(path: Path, rules: Sequence[ShareRule]) -> Iterator[tuple[Path, str]]:
+    for index, rule in enumerate(rules):
+        if rule.cluster is not None:
+            yield (*path, index, "cluster"), rule.cluster
+
+
+def _not_of_policy(catalogue: Catalogue, policy: Written[TrafficPolicy], path: Path, name: str) -> Iterator[Problem]:
+    clusters = policy.document.spec.clusters
+    if name in clusters:
+        return
+    if name not in catalogue.names.get("Cluster", frozenset()):
+        yield from _unknown(catalogue, policy, path, "Cluster", name)
+        return
+    yield policy.problem(
+        path,
+        f"the policy does not name the cluster {shown(name)} among those that may serve",
+        expected=f"one of {listed(clusters)}",
+        suggestion=closest(name, clusters),
+    )
 
 
 def _names(

@@ -6,29 +6,21 @@ documents are checked elsewhere (:mod:`penstock_policies.references`); here a do
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
+from penstock_policies.model import Dollars, HttpPath, Model, ModelName, Name, Region
 from penstock_policies.quantities import Fraction, Port, Seconds
-from penstock_policies.words import DataClass, Engine, Site
-
-API_VERSION = "penstock/v1"
-
-# DNS-label shape, as in Kubernetes: names end up in Envoy statistics, URLs and metric labels.
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-Region = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-# One printable line: model names end up in header matches, metric labels and messages.
-ModelName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
-HttpPath = Annotated[str, Field(pattern=r"^/\S*$")]
-Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
-
-
-class Model(BaseModel):
-    """What every part of a document has in common: camelCase, frozen, nothing unknown."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True
-    )
+from penstock_policies.steering import (
+    Affinity,
+    Objective,
+    Schedule,
+    ShareRule,
+    Tier,
+    TimeZone,
+    TypicalRequest,
+    VersionRule,
+)
+from penstock_policies.words import DataClass, Engine, Site, Survive
 
 
 class Metadata(Model):
@@ -71,23 +63,61 @@ class Capacity(Model):
 
     tokens_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Tokens generated per second, all requests together."""
+    prompt_tokens_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Prompt tokens read per second when nothing is generated."""
     concurrency: Annotated[int, Field(gt=0, strict=True)]
     """Requests in flight at which the cluster is full."""
     headroom: Fraction = 0.15
     """The share of the capacity kept free when filling a cluster by plan."""
+    gpus: Annotated[int, Field(gt=0, strict=True)] | None = None
+    """How many GPUs this is the capacity of: lets explanations say what one more would save."""
+    gpu_type: str | None = None
+    """What they are called, for people: ``H100``."""
 
 
 class Cost(Model):
     """What a token costs at a cluster: a declared price, or a key in a feed with an optional price to fall back on."""
 
     usd_per_million_tokens: Dollars | None = None
-    """The price, or with a feed the price until the feed has answered."""
+    """The price of a generated token, or with a feed the price until the feed has answered."""
+    prompt_price_ratio: Fraction = 1.0
+    """What a prompt token costs, as a share of what a generated one does."""
+    egress_usd_per_million_tokens: Dollars = 0.0
+    """What it costs to send prompts there and answers back, by token, on top of the price."""
     amortized_usd_per_hour: Dollars | None = None
     """For reports only; the engine steers on the marginal price."""
     feed: Name | None = None
     """The CostFeed to take the price from."""
     key: Annotated[str, Field(min_length=1)] | None = None
     """The price's key in the feed."""
+
+
+class Carbon(Model):
+    """What a token costs the climate at a cluster: a declared figure, or a key in a feed that measures carbon."""
+
+    grams_per_million_tokens: Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)] | None = None
+    """Grams of CO2 equivalent; with a feed, until the feed has answered."""
+    feed: Name | None = None
+    """The CostFeed, with ``measures: carbon``, to take the figure from."""
+    key: Annotated[str, Field(min_length=1)] | None = None
+    """The figure's key in the feed."""
+
+
+class Latency(Model):
+    """How fast a cluster answers when it is not full; what load adds is worked out from its concurrency."""
+
+    ttft_p95: Seconds | None = None
+    """Time to the first token of an idle cluster, which 95 of 100 requests stay under. Omitted: not known, so that the
+    cluster is taken to keep every target until it is full."""
+    round_trip: dict[Region, Seconds] = Field(default_factory=dict)
+    """Edge region to network round trip. Omitted: 2 ms in the same region, 20 ms in the same area, 100 ms elsewhere."""
+
+
+class Spot(Model):
+    """That a cluster may be taken away at short notice."""
+
+    confidence: Fraction = 0.7
+    """The share of its capacity that plans count on."""
 
 
 class Health(Model):
@@ -132,6 +162,13 @@ class ClusterSpec(Model):
     capacity: Capacity
     cost: Cost = Cost(usd_per_million_tokens=0.0)
     """Omitted: free."""
+    carbon: Carbon = Carbon(grams_per_million_tokens=0.0)
+    """Omitted: none."""
+    latency: Latency = Latency()
+    spot: Spot | None = None
+    """Omitted: the capacity is there to stay."""
+    model_versions: dict[ModelName, Annotated[str, Field(min_length=1, max_length=128)]] = Field(default_factory=dict)
+    """Model to the version served of it. Omitted: not known, and never served where a policy asks for a version."""
     health: Health = Health()
     outlier_detection: OutlierDetection = OutlierDetection()
     connect_timeout: Annotated[Seconds, Field(ge=0.01, le=60)] = 0.5
@@ -139,7 +176,14 @@ class ClusterSpec(Model):
 
 
 class CostFeedSpec(Model):
-    """Where prices come from, as ``{"prices": [{"key": ..., "usdPerMillionTokens": ...}]}``."""
+    """Where prices or carbon intensities come from.
+
+    As ``{"prices": [{"key": ..., "usdPerMillionTokens": ...}]}`` or ``{"carbon": [{"key": ...,
+    "gramsPerMillionTokens": ...}]}``.
+    """
+
+    measures: Literal["price", "carbon"] = "price"
+    """What its figures are."""
 
     type: Literal["file", "http"]
     """Whether ``path`` or ``url`` says where."""
@@ -206,15 +250,6 @@ class PolicyMatch(Model):
     """Names of models; omitted: every model its clusters serve."""
 
 
-class Objective(Model):
-    """What the engine optimises once every rule is kept."""
-
-    minimize: Literal["cost"] = "cost"
-    distance_penalty: Fraction = 0.1
-    """Mark-up on a price per step of distance (same region 0, same area 1, elsewhere 2), so that a far cluster must be
-    clearly cheaper to be used."""
-
-
 class Slo(Model):
     """Targets in users' terms."""
 
@@ -226,22 +261,76 @@ class Limits(Model):
     """How fast weights may move for reasons that can wait."""
 
     max_step: Fraction = 0.1
-    """Greatest share of a policy's traffic moved at once."""
+    """Greatest share of a policy's traffic moved at once, to save cost or for any other merit."""
     min_dwell: Seconds = 30.0
     """Least time between two such moves."""
+    load_step: Fraction = 1.0
+    """Greatest share moved at once to match load or to relieve an overloaded cluster."""
+    dead_band: Fraction = 0.01
+    """A difference not worth a push."""
+    reversals: Annotated[int, Field(ge=1, le=100, strict=True)] = 3
+    """How often within ten minutes a cluster's share may turn from rising to falling or back for reasons that can
+    wait, before it is held for a time that doubles with each further turn."""
 
 
 class TrafficPolicySpec(Model):
     """Which clusters may serve which requests, and to what end."""
 
     match: PolicyMatch = PolicyMatch()
+    """The requests it is for."""
     data_class: DataClass
     """The class of data it is for; no other class ever comes by it."""
     clusters: Annotated[tuple[Name, ...], Field(min_length=1)]
     """The Clusters that may serve; residency rules must allow every one for the class."""
     objective: Objective = Objective()
+    """What is optimised."""
+    prefer: tuple[Tier, ...] = ()
+    """Tiers filled one after the other, whatever the objective says; within a tier the objective decides. Clusters in
+    no tier come last. Omitted: the objective decides among all."""
+    shares: tuple[ShareRule, ...] = ()
+    """Floors, ceilings and pins. They bow where else requests would go unserved."""
+    schedules: tuple[Schedule, ...] = ()
+    """What is different at certain hours."""
+    versions: dict[ModelName, VersionRule] = Field(default_factory=dict)
+    """Model to the versions of it that may serve. Omitted: any."""
+    survive: Survive = Survive.SPOT
+    """Which loss of a cluster the others must be able to carry by plan."""
+    affinity: Affinity | None = None
+    """What keeps the requests of a conversation together. Omitted: nothing."""
+    typical_request: TypicalRequest = TypicalRequest()
+    """What a request is taken for until tokens are measured."""
     slo: Slo = Slo()
+    """Targets that plans keep."""
     limits: Limits = Limits()
+    """How fast weights may move."""
+
+
+class BudgetScope(Model):
+    """What a budget is for; every field given must fit, none given is the whole fleet."""
+
+    policy: Name | None = None
+    """What this TrafficPolicy's traffic costs."""
+    cluster: Name | None = None
+    """What is spent at this Cluster."""
+    site: Site | None = None
+    """What is spent at all clusters of this site."""
+
+
+class BudgetSpec(Model):
+    """Money that may be spent in a period. Traffic leaves what costs most as the forecast nears the amount."""
+
+    scope: BudgetScope = BudgetScope()
+    """What it is for."""
+    amount: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """USD a period, at marginal prices."""
+    per: Literal["day", "month"]
+    """A calendar day or month of ``timeZone``."""
+    time_zone: TimeZone = "UTC"
+    """Whose midnight begins a day or month."""
+    on_exhausted: Literal["shift", "reject"] = "shift"
+    """At 100 %: ``shift`` sends nothing more by choice to what it pays for, and still does so where nobody else can
+    serve; ``reject`` sends nothing there at all, and refuses (503, ``budget_exhausted``) what nobody else can serve.
+    Restricted traffic is exempt from both, though what it costs counts."""
 
 
 class Document(Model):
@@ -298,7 +387,14 @@ class TrafficPolicy(Document):
     spec: TrafficPolicySpec
 
 
-AnyDocument = Cluster | CostFeed | Listener | NodeGroup | ResidencyRule | TrafficPolicy
+class Budget(Document):
+    """A limit on spending."""
+
+    kind: Literal["Budget"]
+    spec: BudgetSpec
+
+
+AnyDocument = Budget | Cluster | CostFeed | Listener | NodeGroup | ResidencyRule | TrafficPolicy
 KINDS: dict[str, type[AnyDocument]] = {
-    kind.__name__: kind for kind in (Cluster, CostFeed, Listener, NodeGroup, ResidencyRule, TrafficPolicy)
+    kind.__name__: kind for kind in (Budget, Cluster, CostFeed, Listener, NodeGroup, ResidencyRule, TrafficPolicy)
 }

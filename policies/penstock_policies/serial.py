@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import orjson
+
 from penstock_policies.decision import (
+    BudgetView,
     ClusterHealth,
     ClusterView,
     Decision,
@@ -22,6 +25,7 @@ from penstock_policies.decision import (
     Row,
     Rung,
     Stage,
+    Turns,
 )
 from penstock_policies.policyset import RowKey
 from penstock_policies.words import DataClass
@@ -32,6 +36,14 @@ _ID_LENGTH = 16
 
 class SerialError(ValueError):
     """A text is not a decision this version can read."""
+
+
+_FIELDS = {
+    kind: tuple(one.name for one in fields(kind))
+    for kind in (BudgetView, ClusterHealth, ClusterView, EngineMemory, Note, Turns)
+}
+_DECISION_FIELDS = tuple(one.name for one in fields(Decision))
+_ROW_FIELDS = tuple(one.name for one in fields(Row) if one.name != "key")
 
 
 def row_name(key: RowKey) -> str:
@@ -54,7 +66,7 @@ def parse_row_name(name: str) -> RowKey:
 
 def to_json(decision: Decision) -> str:
     """Write a decision as canonical JSON."""
-    return _canonical(_plain(decision))
+    return _canonical(_plain(decision)).decode()
 
 
 def from_json(text: str) -> Decision:
@@ -90,15 +102,17 @@ def material_digest(decision: Decision) -> str:
             "rung": decision.rung,
             "frozen": bool(decision.frozen),
             "draining": sorted(decision.draining),
+            "exhausted": sorted(name for name, budget in decision.budgets.items() if budget.exhausted),
             "health": {
                 name: [health.state, health.ceiling, sorted(health.unhealthy_endpoints)]
                 for name, health in decision.health.items()
             },
             "rows": {
                 row_name(key): {
-                    "weights": dict(row.weights),
-                    "legs": {name: list(leg) for name, leg in row.legs.items()},
+                    "weights": row.weights,
+                    "legs": row.legs,
                     "excluded": sorted(row.excluded),
+                    "refusal": row.refusal,
                     "why": sorted({note.message for note in row.notes if note.stage is Stage.SOLVE}),
                 }
                 for key, row in decision.rows.items()
@@ -107,40 +121,45 @@ def material_digest(decision: Decision) -> str:
     )
 
 
-def _canonical(plain: Mapping[str, Any]) -> str:
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+def _canonical(plain: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(plain, _plainer, orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        # Names from outside may hold half a character or a number past 64 bits, which orjson refuses.
+        return json.dumps(plain, default=_plainer, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _plainer(value: Any) -> Any:  # noqa: ANN401 whatever an encoder meets and does not know
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"not to be written as JSON: {type(value).__name__}")
 
 
 def _digest(plain: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_canonical(plain).encode()).hexdigest()[:_ID_LENGTH]
+    return hashlib.sha256(_canonical(plain)).hexdigest()[:_ID_LENGTH]
 
 
 def _plain(decision: Decision) -> dict[str, Any]:
-    return {
-        "id": decision.id,
-        "at": decision.at,
-        "policy_digest": decision.policy_digest,
-        "rung": decision.rung,
-        "frozen": decision.frozen,
-        "rows": {row_name(key): _plain_row(row) for key, row in decision.rows.items()},
-        "health": {name: _shallow(health) for name, health in decision.health.items()},
-        "clusters": {name: _shallow(view) for name, view in decision.clusters.items()},
-        "draining": decision.draining,
-        "notes": [_shallow(note) for note in decision.notes],
-        "memory": _shallow(decision.memory),
-    }
-
-
-def _plain_row(row: Row) -> dict[str, Any]:
-    plain = _shallow(row)
-    del plain["key"]
-    plain["notes"] = [_shallow(note) for note in row.notes]
+    plain = {name: getattr(decision, name) for name in _DECISION_FIELDS}
+    plain["rows"] = {row_name(key): _plain_row(row) for key, row in decision.rows.items()}
+    plain["notes"] = [_shallow(note) for note in decision.notes]
+    plain["memory"] = _shallow(decision.memory)
+    for part in ("health", "clusters", "budgets"):
+        plain[part] = {name: _shallow(value) for name, value in plain[part].items()}
     return plain
 
 
-def _shallow(value: ClusterHealth | ClusterView | EngineMemory | Note | Row) -> dict[str, Any]:
+def _plain_row(row: Row) -> dict[str, Any]:
+    plain = {name: getattr(row, name) for name in _ROW_FIELDS}
+    plain["notes"] = [_shallow(note) for note in row.notes]
+    if row.turns:
+        plain["turns"] = {name: _shallow(turns) for name, turns in row.turns.items()}
+    return plain
+
+
+def _shallow(value: BudgetView | ClusterHealth | ClusterView | EngineMemory | Note | Turns) -> dict[str, Any]:
     # dataclasses.asdict copies every leaf deeply, which for a large fleet costs more than deciding.
-    return {one.name: getattr(value, one.name) for one in fields(value)}
+    return {name: getattr(value, name) for name in _FIELDS[type(value)]}
 
 
 def _decision(plain: dict[str, Any]) -> Decision:
@@ -159,13 +178,19 @@ def _decision(plain: dict[str, Any]) -> Decision:
                 ceiling=health["ceiling"],
                 unhealthy_endpoints=tuple(health["unhealthy_endpoints"]),
                 reason=health["reason"],
+                hold=health["hold"],
+                fell_at=health["fell_at"],
+                erring_since=health["erring_since"],
             )
             for name, health in plain["health"].items()
         },
-        clusters={name: ClusterView(**view) for name, view in plain["clusters"].items()},
+        clusters={
+            name: ClusterView(**{**view, "tokens": _pair(view["tokens"])}) for name, view in plain["clusters"].items()
+        },
         draining=plain["draining"],
         notes=_notes(plain["notes"]),
         memory=_memory(plain["memory"]),
+        budgets={name: BudgetView(**view) for name, view in plain["budgets"].items()},
     )
 
 
@@ -184,6 +209,10 @@ def _row(key: RowKey, plain: dict[str, Any]) -> Row:
         cost_moved_at=plain["cost_moved_at"],
         demand=plain["demand"],
         move=Move(plain["move"]),
+        gaps=plain["gaps"],
+        tokens=_pair(plain["tokens"]),
+        turns={name: Turns(**{**turns, "at": tuple(turns["at"])}) for name, turns in plain["turns"].items()},
+        refusal=plain["refusal"],
     )
 
 
@@ -196,9 +225,23 @@ def _memory(plain: dict[str, Any]) -> EngineMemory:
         prices=_pairs_by_feed(plain["prices"]),
         demand=plain["demand"],
         service_time=plain["service_time"],
-        flow={name: (rate, in_flight) for name, (rate, in_flight) in plain["flow"].items()},
+        flow=_pairs(plain["flow"]),
         doubts=_pairs_by_feed(plain["doubts"]),
+        carbon=_pairs_by_feed(plain["carbon"]),
+        trim=_pairs(plain["trim"]),
+        tokens=_pairs(plain["tokens"]),
+        burn=plain["burn"],
+        mixed=plain.get("mixed", {}),
     )
+
+
+def _pair(plain: list[float]) -> tuple[float, float]:
+    first, second = plain
+    return first, second
+
+
+def _pairs(plain: dict[str, list[float]]) -> dict[str, tuple[float, float]]:
+    return {name: _pair(pair) for name, pair in plain.items()}
 
 
 def _pairs_by_feed(plain: dict[str, Any]) -> dict[str, dict[str, tuple[float, float]]]:

@@ -2,16 +2,27 @@
 
 import json
 import re
+from functools import cache
 from typing import Any, Final
+from zoneinfo import available_timezones
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from penstock_policies.expectations import JsonSchema, describe, fields, paths_to, schema_at
+from penstock_policies.expectations import (
+    PATTERNS,
+    JsonSchema,
+    describe,
+    fields,
+    keys_at,
+    paths_to,
+    schema_at,
+)
+from penstock_policies.model import API_VERSION
 from penstock_policies.nodes import PlainValue, SourceDocument
 from penstock_policies.problems import Path, Problem, path_text, shown
 from penstock_policies.quantities import DURATION_PATTERN, PERCENTAGE_PATTERN, format_duration
-from penstock_policies.schema import API_VERSION, KINDS, AnyDocument
+from penstock_policies.schema import KINDS, AnyDocument
 from penstock_policies.suggestions import closest
 
 _RANGE_ERRORS: Final = {
@@ -20,6 +31,9 @@ _RANGE_ERRORS: Final = {
     "less_than": "less than",
     "less_than_equal": "at most",
 }
+_KEY: Final = ("[key]",)
+"""How the schema's path ends when it is the key that is wrong, not the value."""
+_EXPECTED: Final = "expected "
 _NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _LENGTH_ERRORS: Final = frozenset({"too_short", "too_long", "string_too_short", "string_too_long"})
 
@@ -74,8 +88,12 @@ def _problem(document: SourceDocument, kind: str, detail: ErrorDetails) -> Probl
         )
     if detail["type"] == "extra_forbidden":
         return _unknown_field(document, kind, path)
+    if path[-1:] == _KEY:
+        return _wrong_key(document, kind, path[:-1])
     schema = schema_at(kind, path)
     value = document.value(path)
+    if detail["type"] == "value_error" and (schema is None or schema.get("pattern") not in PATTERNS):
+        return _refused(document, path, detail, value)
     return document.problem(
         path,
         _message(detail["type"], schema, value),
@@ -94,6 +112,32 @@ def _unknown_field(document: SourceDocument, kind: str, path: Path) -> Problem:
     return document.problem(
         path, "unknown field", expected=f"one of {', '.join(known)}", suggestion=suggestion, at_key=True
     )
+
+
+def _wrong_key(document: SourceDocument, kind: str, path: Path) -> Problem:
+    schema = keys_at(kind, path[:-1])
+    key = str(path[-1])
+    known = schema is not None and "enum" in schema
+    return document.problem(
+        path,
+        f"{'unknown' if known else 'malformed'} key {shown(key)}",
+        expected=describe(schema),
+        suggestion=_suggestion(schema, key),
+        at_key=True,
+    )
+
+
+def _refused(document: SourceDocument, path: Path, detail: ErrorDetails, value: PlainValue) -> Problem:
+    """Tell what a check of the models' own found, in its words."""
+    message = "unsound combination of fields" if isinstance(value, dict) else f"malformed value {shown(value)}"
+    expected = str(detail.get("ctx", {}).get("error", "")).removeprefix(_EXPECTED)
+    zone = isinstance(value, str) and path[-1:] == ("timeZone",)
+    return document.problem(path, message, expected=expected, suggestion=closest(str(value), _zones()) if zone else "")
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
 
 
 def _message(error: str, schema: JsonSchema | None, value: PlainValue) -> str:

@@ -40,3 +40,28 @@ class Engine(StrEnum):
     RAYSERVE = "rayserve"
     OLLAMA = "ollama"
     OPENAI = "openai"
+
+
+class Measure(StrEnum):
+    """What can be minimised."""
+
+    COST = "cost"
+    """Money at marginal prices."""
+    LATENCY = "latency"
+    """Network round trip and time to the first token."""
+    CARBON = "carbon"
+    """Grams of CO2 equivalent."""
+    LOCALITY = "locality"
+    """Distance: same region, same area, elsewhere."""
+    SPREAD = "spread"
+    """Distance from shares in proportion to capacity."""
+
+
+class Survive(StrEnum):
+    """Which loss of one cluster the others must be able to carry by plan."""
+
+    NONE = "none"
+    SPOT = "spot"
+    """Any one spot cluster, by those that are not spot."""
+    ANY = "any"
+    """Any one cluster, by the others."""

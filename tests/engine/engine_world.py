@@ -1,19 +1,20 @@
 """A small fleet and a world to drive the engine through, tick by tick. Shared by the engine's tests."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from penstock_policies.decision import Decision
 from penstock_policies.engine import decide
-from penstock_policies.observations import EndpointProbe, Load, Observations, Price
+from penstock_policies.observations import EndpointProbe, EngineLoad, Load, Observations, Price, Spend
 from penstock_policies.overrides import Drain, Overrides
 from penstock_policies.policyset import PolicySet, RowKey
-from penstock_policies.schema import Cluster, CostFeed, NodeGroup, ResidencyRule, TrafficPolicy
+from penstock_policies.schema import Budget, Cluster, CostFeed, Listener, NodeGroup, ResidencyRule, TrafficPolicy
 
 START = 1_700_000_000.0
 ONPREM, EU, US = "onprem-fra", "cloud-eu-west", "cloud-us-east"
 MODEL = "llama-3-70b"
+CLASSES = ("public", "internal", "restricted")
 
 
 def _document(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -32,6 +33,8 @@ def cluster(
     models: Sequence[str] = (MODEL,),
     headroom: str = "15%",
     ramp_interval: str = "5s",
+    versions: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Cluster:
     cost: dict[str, Any] = {}
     if price is not None:
@@ -53,6 +56,8 @@ def cluster(
             "healthyThreshold": 2,
             "rampInterval": ramp_interval,
         },
+        "modelVersions": dict(versions or {}),
+        **(more or {}),
     }
     return Cluster.model_validate(_document("Cluster", name, spec))
 
@@ -71,8 +76,11 @@ def traffic(
     max_step: str = "10%",
     min_dwell: str = "30s",
     distance_penalty: str = "10%",
+    load_step: str | None = None,
+    path: str = "/v1/",
+    more: Mapping[str, Any] | None = None,
 ) -> TrafficPolicy:
-    match: dict[str, Any] = {"path": "/v1/"}
+    match: dict[str, Any] = {"path": path}
     if models is not None:
         match["models"] = list(models)
     spec = {
@@ -80,7 +88,8 @@ def traffic(
         "dataClass": data_class,
         "clusters": list(clusters),
         "objective": {"minimize": "cost", "distancePenalty": distance_penalty},
-        "limits": {"maxStep": max_step, "minDwell": min_dwell},
+        "limits": {"maxStep": max_step, "minDwell": min_dwell, **({"loadStep": load_step} if load_step else {})},
+        **(more or {}),
     }
     return TrafficPolicy.model_validate(_document("TrafficPolicy", name, spec))
 
@@ -99,8 +108,23 @@ def feed(name: str = "cloud-prices", *, max_age: str = "10m") -> CostFeed:
     return CostFeed.model_validate(_document("CostFeed", name, spec))
 
 
+def carbon_feed(name: str) -> CostFeed:
+    spec = {"type": "file", "path": "carbon.json", "refresh": "1s", "maxAge": "10m", "measures": "carbon"}
+    return CostFeed.model_validate(_document("CostFeed", name, spec))
+
+
+def budget(name: str, scope: Mapping[str, str], *, amount: float = 100.0, on_exhausted: str = "shift") -> Budget:
+    spec = {"scope": dict(scope), "amount": amount, "per": "day", "onExhausted": on_exhausted}
+    return Budget.model_validate(_document("Budget", name, spec))
+
+
+def listener(name: str, data_class: str, port: int) -> Listener:
+    spec = {"address": "127.0.0.1", "port": port, "dataClass": data_class}
+    return Listener.model_validate(_document("Listener", name, spec))
+
+
 def group(region: str) -> NodeGroup:
-    spec = {"match": {"cluster": f"edge-{region}"}, "region": region, "listeners": ["public"]}
+    spec = {"match": {"cluster": f"edge-{region}"}, "region": region, "listeners": ["public", "internal", "restricted"]}
     return NodeGroup.model_validate(_document("NodeGroup", f"edge-{region}", spec))
 
 
@@ -111,6 +135,7 @@ def fleet(
     regions: Sequence[str] = ("eu-west",),
     rules: Sequence[ResidencyRule] | None = None,
     feeds: Sequence[CostFeed] | None = None,
+    budgets: Sequence[Budget] = (),
 ) -> PolicySet:
     """On-prem in Frankfurt, clouds in the EU and the US, a public and a restricted policy, unless told otherwise."""
     if clusters is None:
@@ -121,10 +146,11 @@ def fleet(
         digest="test",
         clusters={one.name: one for one in clusters},
         feeds={one.name: one for one in (feeds if feeds is not None else (feed(),))},
-        listeners={},
+        listeners={name: listener(name, name, 10_000 + index) for index, name in enumerate(CLASSES)},
         groups={f"edge-{region}": group(region) for region in regions},
         residency={one.name: one for one in (rules if rules is not None else (residency(),))},
         policies={one.name: one for one in policies},
+        budgets={one.name: one for one in budgets},
     )
 
 
@@ -149,6 +175,8 @@ class World:
     priced_at: dict[str, float] = field(default_factory=dict)
     """Key to when its price was last read; just now where missing."""
     drains: dict[str, Drain] = field(default_factory=dict)
+    engines: dict[str, EngineLoad] = field(default_factory=dict)
+    spend: dict[str, Spend] = field(default_factory=dict)
     silent: bool = False
     """No load reports."""
 
@@ -164,6 +192,8 @@ class World:
                     key: Price(self.priced_at.get(key, self.now), price) for key, price in self.prices.items()
                 }
             },
+            engines={name: replace(one, at=self.now) for name, one in self.engines.items()},
+            spend={name: replace(one, at=self.now) for name, one in self.spend.items()},
         )
 
     def _probe(self, name: str, endpoint: str) -> EndpointProbe:
@@ -184,12 +214,16 @@ class World:
                     in_flight=rate * self.service_time.get(name, 1.0),
                     request_rate=rate,
                     error_rate=rate if name in self.erring else 0.0,
-                    success_rate=0.0 if name in self.erring else rate,
+                    success_rate=0.0 if name in self.erring else min(rate, self._greatest_rate(name)),
                 )
                 for name, rate in by.items()
             }
             for region, by in arrived.items()
         }
+
+    def _greatest_rate(self, name: str) -> float:
+        """Completions a second of a full cluster."""
+        return self.policy.clusters[name].spec.capacity.concurrency / self.service_time.get(name, 1.0)
 
     def drain(self, name: str, *, ramp: float = 0.0, last: float = 3600.0) -> None:
         self.drains[name] = Drain(name, self.now, self.now + last, "maintenance", "alice", ramp)

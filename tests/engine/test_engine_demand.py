@@ -1,12 +1,15 @@
 """How demand by row and service times are inferred from what the edges report by cluster."""
 
+import random
+from statistics import fmean
+
 import pytest
 
 from penstock_policies.decision import Decision
 from penstock_policies.engine import decide
-from penstock_policies.observations import Load, Observations
+from penstock_policies.observations import EngineLoad, Load, Observations
 from penstock_policies.overrides import Overrides
-from tests.engine.engine_world import EU, ONPREM, START, US, World, fleet, row
+from tests.engine.engine_world import EU, ONPREM, START, US, World, cluster, fleet, onprem, row
 
 RESTRICTED = row("records")
 
@@ -101,10 +104,61 @@ def test_a_busy_cluster_that_never_has_a_request_in_flight_is_quick_not_unmeasur
     assert decision.rows[row()].demand == pytest.approx(400)
 
 
-def test_a_queue_that_is_gone_is_forgotten_at_once() -> None:
-    decision = reported({ONPREM: Load(START, 80, 100, 0)})
+def test_time_in_a_queue_is_not_taken_for_work() -> None:
+    decision = reported({ONPREM: Load(START, 80, 100, 0, success_rate=100)})
     assert decision.memory.service_time[ONPREM] == pytest.approx(0.8)
-    queued = reported({ONPREM: Load(START + 1, 400, 100, 0)}, decision, START + 1)
-    assert queued.memory.service_time[ONPREM] == pytest.approx(4)
-    cleared = reported({ONPREM: Load(START + 2, 80, 100, 0)}, queued, START + 2)
-    assert cleared.memory.service_time[ONPREM] == pytest.approx(0.8)
+    for second in range(1, 121):
+        queued = {ONPREM: Load(START + second, 900, 300, 0, success_rate=200)}
+        decision = reported(queued, decision, START + second)
+    assert decision.memory.service_time[ONPREM] == pytest.approx(0.8, rel=0.01), "160 slots, 200 requests a second"
+    draining = reported({ONPREM: Load(START + 121, 300, 0, 0, success_rate=200)}, decision, START + 121)
+    assert draining.memory.service_time[ONPREM] == pytest.approx(0.8, rel=0.01)
+
+
+def test_a_full_cluster_that_completes_nothing_tells_nothing_of_its_work() -> None:
+    decision = reported({ONPREM: Load(START, 80, 100, 0, success_rate=100)})
+    hung = reported({ONPREM: Load(START + 5, 500, 100, 0, success_rate=0)}, decision, START + 5)
+    assert hung.memory.service_time[ONPREM] == pytest.approx(0.8)
+
+
+def test_a_cluster_first_seen_full_is_taken_to_work_on_no_more_than_it_has_slots_for() -> None:
+    decision = reported({ONPREM: Load(START, 900, 300, 0, success_rate=80)})
+    assert decision.memory.service_time[ONPREM] == pytest.approx(2.0)
+
+
+def test_a_cluster_that_drains_does_not_look_slow() -> None:
+    decision = reported({ONPREM: Load(START, 80, 100, 0, success_rate=100)})
+    drained = reported({ONPREM: Load(START + 5, 40, 0, 0, success_rate=50)}, decision, START + 5)
+    assert drained.memory.service_time[ONPREM] == pytest.approx(0.8)
+
+
+def test_an_engine_that_says_how_many_requests_it_works_on_is_believed() -> None:
+    full = EngineLoad(START, waiting=40.0, running=60.0)
+    load = {"eu-west": {ONPREM: Load(START, 100, 90, 0, success_rate=30)}}
+    decision = decide(fleet(), Observations(load=load, engines={ONPREM: full}), Overrides(), None, START)
+    assert decision.memory.service_time[ONPREM] == pytest.approx(2.0)
+
+
+def test_rows_are_told_apart_though_their_weights_never_rest() -> None:
+    world = World(fleet(), rates={row(): 280.0, RESTRICTED: 20.0})
+    for second in range(240):
+        world.rates[row()] = 280.0 + (30.0 if second // 3 % 2 else -30.0)
+        world.tick()
+    assert world.tick().rows[RESTRICTED].demand == pytest.approx(20, rel=0.4)
+
+
+def test_thin_noisy_traffic_is_not_overrated_nor_credited_to_a_row_without_any() -> None:
+    chance = random.Random(1)  # noqa: S311 noise, not secrets
+    small = onprem(concurrency=12, endpoints=1)
+    world = World(fleet(clusters=(small, cluster(EU), cluster(US, region="us-east"))))
+    world.service_time = dict.fromkeys((ONPREM, EU, US), 3.0)
+    totals: list[float] = []
+    phantoms: list[float] = []
+    for second in range(1200):
+        world.rates = {row(): float(sum(chance.random() < 0.1 for _ in range(46)))}
+        decision = world.tick()
+        if second >= 600:
+            totals.append(sum(one.demand for one in decision.rows.values()))
+            phantoms.append(decision.rows[RESTRICTED].demand)
+    assert fmean(totals) == pytest.approx(4.6, rel=0.05)
+    assert fmean(phantoms) < 0.4

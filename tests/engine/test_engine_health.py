@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from penstock_policies.decision import ClusterHealth, Decision, HealthState
 from penstock_policies.engine import decide
-from penstock_policies.observations import EndpointProbe, Load, Observations
+from penstock_policies.observations import EndpointProbe, Load, Observations, Price
 from penstock_policies.overrides import Overrides
 from tests.engine.engine_world import EU, ONPREM, START, US, World, cluster, fleet, onprem, row
 
@@ -143,3 +143,120 @@ def test_the_only_cluster_is_believed_to_be_down() -> None:
 def test_an_endpoint_that_left_the_policy_is_forgotten() -> None:
     held = decision_with(ClusterHealth(UP, START, 1.0, ("gone.example.com:8000",)))
     assert next_health(Observations(), held, START + 1).unhealthy_endpoints == ()
+
+
+def erring(now: float, share: float = 0.6, rate: float = 10.0) -> Observations:
+    load = Load(now, 5, request_rate=rate, error_rate=rate * share, success_rate=rate * (1 - share))
+    return seen(now, ok=9, load=load)
+
+
+def after_erring(seconds: float, *, share: float = 0.6, rate: float = 10.0) -> ClusterHealth:
+    decision: Decision | None = None
+    for tick in range(round(seconds) + 1):
+        decision = decide(fleet(), erring(START + tick, share, rate), Overrides(), decision, START + tick)
+    assert decision is not None
+    return decision.health[EU]
+
+
+def test_requests_that_go_on_failing_outrank_probes_that_succeed() -> None:
+    assert after_erring(2).state is UP
+    fallen = after_erring(3)
+    assert fallen.state is DOWN
+    assert "requests fail though probes succeed" in fallen.reason
+
+
+def test_a_moment_of_errors_some_errors_or_a_few_requests_prove_nothing() -> None:
+    assert after_erring(60, share=0.4).state is UP
+    assert after_erring(4, rate=2.0).state is UP
+    assert after_erring(60, rate=0.5).state is UP
+    world = World(fleet(), rates={row(): 100.0})
+    for _ in range(5):
+        world.erring = {ONPREM}
+        world.run(2)
+        world.erring = set()
+        world.run(2)
+    assert world.previous is not None
+    assert world.previous.health[ONPREM].state is UP
+
+
+def test_a_grey_failure_comes_back_through_a_hold_and_one_percent() -> None:
+    world = World(fleet(), rates={row(): 500.0})
+    world.run(5)
+    world.erring = {ONPREM}
+    fell = next(health for _ in range(10) if (health := world.tick().health[ONPREM]).state is DOWN)
+    assert world.weights()[ONPREM] == 0
+    world.erring = set()
+    assert world.run(9).health[ONPREM].state is DOWN
+    back = world.tick().health[ONPREM]
+    assert (back.state, back.ceiling, fell.hold) == (PROBATION, 0.01, 10.0)
+
+
+def test_requests_that_fail_everywhere_are_not_the_clusters_fault() -> None:
+    world = World(fleet(policies=(fleet().policies["chat"],)), rates={row(): 400.0})
+    world.run(60)
+    world.erring = {ONPREM, EU, US}
+    before = world.weights()
+    decision = world.run(10)
+    assert {health.state for health in decision.health.values()} == {UP}
+    assert world.weights() == before
+    assert any("requests fail at every cluster" in note.message for note in decision.notes)
+
+
+def fall(world: World, name: str) -> float:
+    """Let a cluster fail for a second, and give the seconds until it serves again."""
+    world.failing = {name}
+    assert world.tick().health[name].state is DOWN
+    world.failing = set()
+    for second in range(1, 1000):
+        if world.tick().health[name].state is not DOWN:
+            return second
+    raise AssertionError("never came back")
+
+
+def test_the_first_fall_costs_no_extra_second_and_each_soon_after_holds_twice_as_long() -> None:
+    world = World(fleet())
+    world.tick()
+    assert [fall(world, EU) for _ in range(5)] == [1, 10, 20, 40, 80]
+
+
+def test_a_hold_never_grows_beyond_ten_minutes() -> None:
+    held = decision_with(ClusterHealth(UP, START, hold=600.0, fell_at=START - 700))
+    fallen = next_health(seen(START + 10, failed=9), held, START + 10)
+    assert (fallen.state, fallen.hold) == (DOWN, 600.0)
+
+
+def test_ten_minutes_up_earn_a_cluster_its_good_name_back() -> None:
+    world = World(fleet())
+    world.tick()
+    assert [fall(world, EU), fall(world, EU)] == [1, 10]
+    world.run(700, step=5.0)
+    assert fall(world, EU) == 1
+
+
+def test_a_held_cluster_serves_where_nobody_else_can() -> None:
+    world = World(fleet())
+    world.tick()
+    fall(world, ONPREM)
+    world.failing = {ONPREM}
+    world.tick()
+    world.failing = set()
+    decision = world.tick()
+    assert decision.health[ONPREM].state is DOWN
+    assert decision.rows[row("records")].weights == {ONPREM: 10_000}
+
+
+def test_when_nothing_is_heard_any_more_the_weights_are_held_and_it_is_said() -> None:
+    world = World(fleet(), rates={row(): 100.0})
+    world.run(10)
+    last = world.observations()
+    before = world.weights()
+    decision = decide(world.policy, last, Overrides(), world.previous, world.now + 9)
+    assert decision.frozen == ""
+    later = replace(last, prices={"cloud-prices": {EU: Price(world.now + 60, 0.0001)}})
+    decision = decide(world.policy, later, Overrides(), decision, world.now + 60)
+    assert decision.frozen == "every probe and load report is stale"
+    assert decision.rows[row()].weights == before
+    assert "held because every probe" in decision.rows[row()].reason
+    world.previous = decision
+    world.now += 61
+    assert world.tick().frozen == ""

@@ -1,10 +1,12 @@
-"""Projection and limits: what moves at once, what moves in steps, what does not move at all."""
+"""Projection and limits: what moves at once, what moves in steps, what does not move at all, and how often."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from penstock_policies.decision import Move, Row
+from penstock_policies.decision import Move, Row, Turns
+from penstock_policies.engine import turns
 from penstock_policies.engine.limit import Circumstances, Step, limit
 from penstock_policies.engine.project import distance, project
 from penstock_policies.policyset import RowKey
@@ -12,14 +14,16 @@ from penstock_policies.schema import Limits
 from penstock_policies.words import DataClass
 
 LONG_AGO = -1000.0
+LIMITS = Limits.model_validate({"maxStep": "10%", "minDwell": "30s", "reversals": 3})
 
 
 def step(here: dict[str, float], target: dict[str, float], **changes: Any) -> Step:
     facts: dict[str, Any] = {"moved_at": LONG_AGO, "cost_moved_at": LONG_AGO, "move": Move.NONE, "target": target}
+    facts |= {"turns": {}, "weights": {}}
+    limits = Limits.model_validate({"maxStep": "10%", "minDwell": "30s", "loadStep": changes.pop("load_step", "10%")})
     facts |= {name: changes.pop(name) for name in tuple(changes) if name in facts}
-    around: dict[str, Any] = {"overloaded": frozenset(), "on_prem": frozenset({"home"}), "returning": {}, **changes}
-    row = Row(RowKey("p", "r", "m"), DataClass.PUBLIC, {}, {}, excluded={}, reason="", **facts)
-    limits = Limits.model_validate({"maxStep": "10%", "minDwell": "30s"})
+    around: dict[str, Any] = {"overloaded": frozenset(), "filled": frozenset({"home"}), "returning": {}, **changes}
+    row = Row(RowKey("p", "r", "m"), DataClass.PUBLIC, legs={}, excluded={}, reason="", **facts)
     return limit(row, here, target, limits=limits, around=Circumstances(**around), now=0.0)
 
 
@@ -96,6 +100,91 @@ def test_money_gets_its_turn_however_often_load_moves() -> None:
     target = {"home": 0.50, "a": 0.05, "b": 0.45}
     taken = step(here, target, overloaded=frozenset({"home"}), moved_at=-5.0)
     assert taken.cost_stepped
+    assert taken.shares["home"] == pytest.approx(0.50), "the urgent part does not wait for money"
+    assert taken.shares["b"] == pytest.approx(0.05 + 0.10)
+    assert taken.move is Move.COST, "only money is left to be saved"
+
+
+def test_load_moves_as_far_as_its_own_step_allows() -> None:
+    here, target = {"home": 1.0, "a": 0.0}, {"home": 0.2, "a": 0.8}
+    moves = {"overloaded": frozenset({"home"}), "moved_at": -5.0, "cost_moved_at": -1.0}
+    assert step(here, target, load_step="100%", **moves).shares == target
+    assert step(here, target, load_step="25%", **moves).shares["home"] == pytest.approx(0.75)
+
+
+def test_room_that_load_left_is_used_as_quickly_as_room_is_made_for_load() -> None:
+    here, target = {"home": 0.4, "a": 0.6}, {"home": 1.0, "a": 0.0}
+    taken = step(here, target, moved_at=-5.0, cost_moved_at=-1.0, load_step="100%")
+    assert taken.shares == target
+    waiting = step(here, target, moved_at=-4.0, cost_moved_at=-1.0, load_step="100%")
+    assert waiting.move is Move.LOAD
+    # By the time the dwell is over the cluster is no longer full; the move goes on all the same.
+    under_way = {"move": Move.LOAD, "weights": {"home": 4000, "a": 6000}, "filled": frozenset(), "load_step": "100%"}
+    assert step(here, target, moved_at=-5.0, cost_moved_at=-1.0, **under_way).shares == target
+
+
+def test_a_cheaper_cluster_that_was_never_full_is_moved_to_in_small_steps() -> None:
+    taken = step({"home": 0.4, "a": 0.6}, {"home": 1.0, "a": 0.0}, filled=frozenset(), load_step="100%")
+    assert taken.shares["home"] == pytest.approx(0.5)
+    assert taken.move is Move.COST
+
+
+def turned(shares: list[float], *, every: float = 1.0, counts: bool = True) -> dict[str, Turns]:
+    past: dict[str, Turns] = {}
+    for tick, (before, after) in enumerate(pairwise(shares)):
+        past = turns.after(
+            past,
+            {"a": before, "b": 1 - before},
+            {"a": after, "b": 1 - after},
+            counts=counts,
+            limits=LIMITS,
+            now=tick * every,
+        )
+    return past
+
+
+def test_each_change_of_direction_is_a_turn_and_a_long_way_one_way_is_none() -> None:
+    assert turned([0.1, 0.2, 0.3, 0.4])["a"].at == ()
+    assert turned([0.1, 0.2, 0.1, 0.1, 0.2])["a"].at == (1.0, 3.0)
+    assert turned([0.1, 0.2, 0.1])["b"].at == (1.0,)
+
+
+def test_turns_that_could_not_wait_do_not_count_and_neither_do_quivers() -> None:
+    assert turned([0.1, 0.3, 0.1, 0.3, 0.1], counts=False)["a"].at == ()
+    assert turned([0.5, 0.5001, 0.5, 0.5001, 0.5]) == {}
+
+
+def test_a_share_that_used_up_its_turns_is_held_and_for_longer_each_time() -> None:
+    past = turned([0.1, 0.2, 0.1, 0.2, 0.1])
+    assert past["a"].held_until - 3.0 == past["a"].hold == 60.0
+    assert turns.held(past, "a", 1, now=62.0)
+    assert not turns.held(past, "a", -1, now=62.0), "it may go on the way it goes"
+    assert not turns.held(past, "a", 1, now=63.0)
+    again = turns.after(past, {"a": 0.1}, {"a": 0.2}, counts=True, limits=LIMITS, now=63.0)
+    assert again["a"].hold == 120.0
+
+
+def test_after_ten_quiet_minutes_turns_are_forgiven() -> None:
+    past = turned([0.1, 0.2, 0.1, 0.2, 0.1])
+    later = turns.after(past, {"a": 0.1}, {"a": 0.2}, counts=True, limits=LIMITS, now=700.0)
+    assert later["a"] == Turns(1, (700.0,), held_until=0.0, hold=0.0)
+
+
+def test_a_held_share_stays_while_the_others_move_on() -> None:
+    held = {"a": Turns(-1, (1.0, 2.0, 3.0), held_until=60.0, hold=60.0)}
+    here, target = {"a": 0.2, "b": 0.5, "c": 0.3}, {"a": 0.25, "b": 0.4, "c": 0.35}
+    taken = step(here, target, turns=held)
+    assert taken.shares == {"a": 0.2, "b": pytest.approx(0.45), "c": pytest.approx(0.35)}
+    alone = step({"a": 0.2, "b": 0.8}, {"a": 0.3, "b": 0.7}, turns=held)
+    assert alone.shares == {"a": 0.2, "b": 0.8}
+    assert (alone.move, alone.notes[0].message) == (Move.COST, "held, turned too often")
+    assert alone.notes[0].fields["a"] == 60.0
+
+
+def test_overload_is_relieved_however_often_a_share_has_turned() -> None:
+    held = {"home": Turns(1, (1.0, 2.0, 3.0), held_until=60.0, hold=60.0)}
+    taken = step({"home": 1.0, "a": 0.0}, {"home": 0.5, "a": 0.5}, turns=held, overloaded=frozenset({"home"}))
+    assert taken.shares["home"] < 1
 
 
 def test_small_differences_of_load_are_borne_but_no_remainder_is_left_behind() -> None:

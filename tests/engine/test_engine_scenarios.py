@@ -28,7 +28,7 @@ def test_an_idle_fleet_sends_everything_to_its_first_choice() -> None:
     decision = World(fleet()).tick()
     assert decision.rows[row()].weights == {ONPREM: 10_000, EU: 0, US: 0}
     assert decision.rows[RESTRICTED].weights == {ONPREM: 10_000}
-    assert decision.rung is Rung.WATERFALL
+    assert decision.rung is Rung.OPTIMUM
 
 
 def test_steady_traffic_that_fits_stays_on_prem() -> None:
@@ -48,8 +48,9 @@ def test_a_peak_spills_what_does_not_fit_to_the_cheapest_near_cloud() -> None:
     )
 
 
-def test_a_peak_spills_no_faster_than_a_step_each_five_seconds() -> None:
-    world = busy()
+def test_a_peak_spills_no_faster_than_the_load_step_each_five_seconds() -> None:
+    world = World(fleet(policies=(traffic(load_step="10%"), records())), rates={row(): 100.0, RESTRICTED: 5.0})
+    world.run(60)
     world.rates[row()] = 1000.0
     before = world.weights()[ONPREM]
     for _ in range(6):
@@ -57,6 +58,16 @@ def test_a_peak_spills_no_faster_than_a_step_each_five_seconds() -> None:
         assert before - world.weights()[ONPREM] <= 1000
         before = world.weights()[ONPREM]
     assert before < 6000
+
+
+def test_a_peak_is_off_the_full_cluster_within_seconds_unless_steps_are_asked_for() -> None:
+    world = World(fleet(policies=(traffic(),)), rates={row(): 100.0})
+    world.run(60)
+    world.rates[row()] = 400.0
+    world.run(20)
+    assert 400 * world.weights()[ONPREM] / 10_000 <= 160
+    world.run(60)
+    assert world.weights()[ONPREM] / 10_000 == pytest.approx(136 / 400, abs=0.03)
 
 
 def test_traffic_comes_home_when_the_peak_is_over() -> None:
@@ -331,6 +342,10 @@ def test_every_edge_region_has_its_own_row_and_spills_near() -> None:
     world.prices = {EU: 1.0, US: 1.0}
     world.rates = {row(): 300.0, row(region="us-east"): 300.0}
     world.run(300)
-    assert world.weights(row(region="us-east"))[US] > 9000
+    american = world.weights(row(region="us-east"))
+    assert (american[EU], world.weights()[US]) == (0, 0)
+    assert american[US] > 5000
     assert world.weights()[EU] > 3000
-    assert world.weights()[US] == 0
+    assert 300 * (american[ONPREM] + world.weights()[ONPREM]) / 10_000 <= 140, (
+        "the room on-prem is shared, not taken twice"
+    )

@@ -4,9 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from penstock_policies.decision import Decision
+from penstock_policies.decision import Decision, Note, Stage
 from penstock_policies.policyset import RowKey
-from penstock_policies.serial import SerialError, from_json, material_digest, parse_row_name, row_name, to_json
+from penstock_policies.serial import (
+    SerialError,
+    decision_id,
+    from_json,
+    material_digest,
+    parse_row_name,
+    row_name,
+    to_json,
+)
 from tests.engine.engine_world import EU, ONPREM, US, World, fleet, row
 
 
@@ -36,6 +44,13 @@ def test_a_decision_of_a_field_unknown_here_is_a_clear_error() -> None:
     text = to_json(decided()).replace('"price":', '"prize":')
     with pytest.raises(SerialError):
         from_json(text)
+
+
+@pytest.mark.parametrize("odd", ["half a character \ud800", 2**80])
+def test_what_comes_from_outside_cannot_keep_a_decision_from_being_written(odd: str | int) -> None:
+    decision = replace(decided(), notes=(Note(Stage.SANITISE, "refused", {"name": odd}),))
+    assert from_json(to_json(decision)) == decision
+    assert len(decision_id(decision)) == 16
 
 
 def test_models_may_hold_slashes() -> None:

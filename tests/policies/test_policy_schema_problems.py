@@ -35,7 +35,8 @@ spec:
             (
                 "a.yaml:12:3: spec.capacty: unknown field; "
                 "expected one of site, region, engine, models, endpoints, capacity, "
-                'cost, health, outlierDetection, connectTimeout; did you mean "capacity"?'
+                "cost, carbon, latency, spot, modelVersions, "
+                'health, outlierDetection, connectTimeout; did you mean "capacity"?'
             ),
         ),
         (
@@ -192,16 +193,16 @@ spec:
             "kind: Cluster",
             "kind: cluster",
             (
-                'a.yaml:2:7: kind: unknown value "cluster"; expected one of Cluster, CostFeed, Listener, NodeGroup, '
-                'ResidencyRule, TrafficPolicy; did you mean "Cluster"?'
+                'a.yaml:2:7: kind: unknown value "cluster"; expected one of Budget, Cluster, CostFeed, Listener, '
+                'NodeGroup, ResidencyRule, TrafficPolicy; did you mean "Cluster"?'
             ),
         ),
         (
             "kind: Cluster\n",
             "",
             (
-                "a.yaml:1:1: kind: required field is missing; expected one of Cluster, CostFeed, Listener, NodeGroup, "
-                "ResidencyRule, TrafficPolicy"
+                "a.yaml:1:1: kind: required field is missing; expected one of Budget, Cluster, CostFeed, "
+                "Listener, NodeGroup, ResidencyRule, TrafficPolicy"
             ),
         ),
     ],
@@ -221,8 +222,8 @@ def test_a_document_of_another_system_is_told_what_belongs_here() -> None:
     assert errors_in("apiVersion: v1\nkind: ConfigMap\n") == [
         'a.yaml:1:13: apiVersion: unknown value "v1"; expected penstock/v1',
         (
-            'a.yaml:2:7: kind: unknown value "ConfigMap"; expected one of Cluster, CostFeed, Listener, NodeGroup, '
-            "ResidencyRule, TrafficPolicy"
+            'a.yaml:2:7: kind: unknown value "ConfigMap"; expected one of Budget, Cluster, CostFeed, Listener, '
+            "NodeGroup, ResidencyRule, TrafficPolicy"
         ),
     ]
 

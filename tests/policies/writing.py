@@ -91,3 +91,46 @@ def sound_set(*more: str) -> PolicySet:
     """The sound directory with more documents, loaded."""
     texts = {f"{index}.yaml": dedent(text) for index, text in enumerate(more)}
     return load({"sound.yaml": SOUND, **texts}).require()
+
+
+SPARE = """\
+apiVersion: penstock/v1
+kind: Cluster
+metadata: {name: spare}
+spec:
+  site: cloud
+  region: us-east
+  engine: vllm
+  models: [llama]
+  endpoints: [{address: 10.0.0.2, port: 80}]
+  capacity: {concurrency: 100}
+"""
+"""A cluster that the sound directory has not, with room for more fields."""
+
+_WISHING = """\
+apiVersion: penstock/v1
+kind: TrafficPolicy
+metadata: {name: batch}
+spec:
+  match: {path: /batch/}
+  dataClass: public
+  clusters: [onprem, cloud]
+"""
+
+
+def wishing(wish: str, clusters: str = "[onprem, cloud]") -> str:
+    """A policy with one more field of its ``spec``, in line 8."""
+    return f"{_WISHING.replace('[onprem, cloud]', clusters)}  {wish}\n"
+
+
+def budget(spec: str) -> str:
+    """A Budget, its ``spec`` in line 4."""
+    return f"apiVersion: penstock/v1\nkind: Budget\nmetadata: {{name: purse}}\nspec: {spec}\n"
+
+
+def feed(name: str, measures: str) -> str:
+    """A CostFeed of prices or of carbon."""
+    return (
+        f"apiVersion: penstock/v1\nkind: CostFeed\nmetadata: {{name: {name}}}\n"
+        f"spec: {{type: file, path: x.json, measures: {measures}}}\n"
+    )

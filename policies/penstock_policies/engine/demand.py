@@ -12,12 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from penstock_policies.decision import Decision, EngineMemory, Note, Row, Stage
-from penstock_policies.engine.sanitise import Facts, error_share, total_load
-from penstock_policies.observations import Load
+from penstock_policies.engine.project import distance
+from penstock_policies.engine.sanitise import LOAD_AGE, Facts, error_share, total_load
+from penstock_policies.engine.saturation import completed, saturated, slots_left
+from penstock_policies.observations import EngineLoad, Load
 from penstock_policies.policyset import PolicySet, RowKey
 from penstock_policies.serial import row_name
 
 _ITERATIONS = 10
+"""Of the deconvolution, where traffic is dense. Where it is thin fewer, down to one: iterating on one second's noise
+until it is explained credits it to rows that send nothing, while single steps average it away over time."""
+_SCATTER = 3.0
+"""Standard deviations of Poisson counts: a change within them may be noise."""
 _RISE = 2.0
 """Time constant in seconds of a growing total: a peak must spill before queues build."""
 _FALL = 8.0
@@ -31,9 +37,14 @@ _COUNT = 200.0
 averaged so are within about 5 % (one over the root of twice the count)."""
 _PATIENCE = 30.0
 """Seconds beyond which no time constant is stretched to span them."""
-_SETTLE = 2.2
-"""Seconds after a change of weights in which reports still mix old and new weights and so tell rows apart wrongly: the
-newest report of a region looks back one second, its oldest one up to two, and the change takes a moment to arrive."""
+_MIX = 1.5
+"""Time constant in seconds in which reports follow a change of weights: the newest report of a region looks back one
+second, its oldest one up to two, and the change takes a moment to arrive."""
+_UNSETTLED = 0.1
+"""The share of a row's traffic that may differ between the weights in force and those that reports still mix in, for
+these to tell rows apart: more of it, and a guess at the mixture is too rough."""
+_NO_SHARE = 1e-4
+"""A share, about that of the smallest weight, that is as good as none."""
 _LEAST_SHARE = 1e-3
 """Of an equal share: what a row keeps at least, for no row can grow from zero by multiplication."""
 _LEAST_TOTAL = 1e-6
@@ -47,8 +58,6 @@ _LEAST_RATE = 1e-3
 """Requests a second below which a service time cannot be measured."""
 _SERVICE_RANGE = (1e-3, 86_400.0)
 """Seconds between which a service time is believable: a millisecond to a day."""
-_QUEUEING = 1.25
-"""Of the declared concurrency: requests in flight above which some must be waiting, beyond the scatter of arrivals."""
 _UNMEASURED_SERVICE = 1.0
 """Seconds assumed where nothing tells more."""
 _UNSEEN = 0.5
@@ -64,6 +73,8 @@ class Demand:
     smoothed: Mapping[str, float]
     flow: Mapping[str, tuple[float, float]]
     notes: tuple[Note, ...]
+    mixed: Mapping[str, Mapping[str, float]]
+    """Row to its shares as reports mix them."""
 
 
 def estimate(policy: PolicySet, facts: Facts, previous: Decision | None, now: float) -> Demand:
@@ -72,6 +83,7 @@ def estimate(policy: PolicySet, facts: Facts, previous: Decision | None, now: fl
     elapsed = max(0.0, now - previous.at) if previous is not None else math.inf
     notes: list[Note] = []
     smoothed: dict[str, float] = {}
+    mixed = _mixed(previous, elapsed)
     by_region: dict[str, list[RowKey]] = {}
     for key in policy.rows():
         by_region.setdefault(key.region, []).append(key)
@@ -83,16 +95,42 @@ def estimate(policy: PolicySet, facts: Facts, previous: Decision | None, now: fl
                 notes.append(Note(Stage.SANITISE, "demand held, most requests fail", {"region": region}))
             continue
         rows = previous.rows if previous is not None else {}
-        smoothed.update(_region(facts, region, keys, rows, memory.demand, total=total, elapsed=elapsed))
+        total += _unheard(facts.unknown_load[region], keys, rows, memory.demand)
+        smoothed.update(_region(facts, region, keys, rows, memory.demand, mixed=mixed, total=total, elapsed=elapsed))
     rates = {key: smoothed[row_name(key)] for keys in by_region.values() for key in keys}
-    flow = _flow(policy, facts, memory.flow, elapsed, now)
+    flow = _flow(policy, facts, previous, elapsed, now)
     return Demand(
         rates={key: rate if rate >= _IDLE else 0.0 for key, rate in rates.items()},
         service_time=_service_times(policy, flow),
         smoothed=smoothed,
         flow=flow,
         notes=tuple(notes),
+        mixed=mixed,
     )
+
+
+def _mixed(previous: Decision | None, elapsed: float) -> dict[str, dict[str, float]]:
+    """Follow the weights in force as reports do: gradually."""
+    if previous is None:
+        return {}
+    gain = _gain(elapsed, _MIX)
+    mixed: dict[str, dict[str, float]] = {}
+    for key, row in previous.rows.items():
+        name = row_name(key)
+        whole = sum(row.weights.values())
+        if whole <= 0:
+            continue
+        shares = {cluster: weight / whole for cluster, weight in row.weights.items() if weight > 0}
+        before = previous.memory.mixed.get(name, shares)
+        if before != shares:
+            both = {
+                cluster: before.get(cluster, 0.0) + gain * (shares.get(cluster, 0.0) - before.get(cluster, 0.0))
+                for cluster in sorted({*before, *shares})
+            }
+            if distance(both, shares) > _NO_SHARE:
+                shares = both
+        mixed[name] = shares
+    return mixed
 
 
 def _total(load: Mapping[str, Load] | None) -> float | None:
@@ -109,6 +147,17 @@ def _total(load: Mapping[str, Load] | None) -> float | None:
     return issued - failed
 
 
+def _unheard(
+    unknown: frozenset[str], keys: Sequence[RowKey], rows: Mapping[RowKey, Row], held: Mapping[str, float]
+) -> float:
+    """Give the requests a second that clusters without a report carry, if demand and weights are as they were."""
+    return sum(
+        held.get(row_name(key), 0.0) * (1 - sum(_known_shares(rows[key], unknown).values()))
+        for key in keys
+        if unknown and key in rows and rows[key].weights
+    )
+
+
 def _region(
     facts: Facts,
     region: str,
@@ -116,20 +165,33 @@ def _region(
     rows: Mapping[RowKey, Row],
     before: Mapping[str, float],
     *,
+    mixed: Mapping[str, Mapping[str, float]],
     total: float,
     elapsed: float,
 ) -> dict[str, float]:
     held = {key: before.get(row_name(key), 0.0) for key in keys}
     shares = _shares_before(keys, held)
     load = facts.load[region]
-    reported_at = max(one.at for one in load.values())
-    if all(key in rows and reported_at - rows[key].changed_at >= _SETTLE for key in keys):
-        shares = _deconvolve(shares, load, facts.unknown_load[region], rows, elapsed)
+    if all(key in rows and _settled(rows[key], mixed) for key in keys):
+        weights = {key: _known(mixed.get(row_name(key), {}), facts.unknown_load[region]) for key in keys}
+        shares = _deconvolve(shares, load, weights, elapsed)
     known = sum(held.values())
     if known > 0 and math.isfinite(elapsed):
-        time_constant = _spanning(_RISE if total > known else _FALL, max(total, known))
+        time_constant = _following(total, known)
         total = known + _gain(elapsed, time_constant) * (total - known)
     return {row_name(key): share * max(total, _LEAST_TOTAL) for key, share in shares.items()}
+
+
+def _following(total: float, known: float) -> float:
+    """Give the time constant in which a region's total follows what is reported.
+
+    Where traffic is thin a difference is averaged over enough requests to be more than chance, in the rate known: by
+    the rate reported, chance peaks would be followed faster than chance lulls, and demand overrated. What is beyond
+    chance at once, as after a start, is not waited for.
+    """
+    base = _RISE if total > known else _FALL
+    beyond = abs(total - known) > _SCATTER * math.sqrt(max(known, 1.0))
+    return base if beyond else _spanning(base, known)
 
 
 def _shares_before(keys: Sequence[RowKey], held: Mapping[RowKey, float]) -> dict[RowKey, float]:
@@ -142,14 +204,13 @@ def _shares_before(keys: Sequence[RowKey], held: Mapping[RowKey, float]) -> dict
 def _deconvolve(
     shares: Mapping[RowKey, float],
     load: Mapping[str, Load],
-    unknown: frozenset[str],
-    rows: Mapping[RowKey, Row],
+    weights: Mapping[RowKey, Mapping[str, float]],
     elapsed: float,
 ) -> dict[RowKey, float]:
-    weights = {key: _known_shares(rows[key], unknown) for key in shares}
     arrived = {name: max(0.0, one.request_rate - one.error_rate) for name, one in load.items()}
     estimated = dict(shares)
-    for _ in range(_ITERATIONS):
+    dense = sum(arrived.values()) * _SHARES / _COUNT
+    for _ in range(max(1, min(_ITERATIONS, round(_ITERATIONS * dense)))):
         expected: dict[str, float] = {}
         for key, share in estimated.items():
             for name, weight in weights[key].items():
@@ -171,32 +232,82 @@ def _deconvolve(
     return {key: share / whole for key, share in mixed.items()}
 
 
+def _settled(row: Row, mixed: Mapping[str, Mapping[str, float]]) -> bool:
+    """Tell whether reports of a row's traffic are made under about the weights in force."""
+    whole = sum(row.weights.values())
+    if whole <= 0:
+        return True
+    shares = {name: weight / whole for name, weight in row.weights.items()}
+    return distance(mixed.get(row_name(row.key), shares), shares) <= _UNSETTLED
+
+
+def _known(shares: Mapping[str, float], unknown: frozenset[str]) -> dict[str, float]:
+    return {name: share for name, share in shares.items() if name not in unknown}
+
+
 def _known_shares(row: Row, unknown: frozenset[str]) -> dict[str, float]:
     whole = sum(row.weights.values())
     return {name: weight / whole for name, weight in row.weights.items() if weight > 0 and name not in unknown}
 
 
 def _flow(
-    policy: PolicySet, facts: Facts, before: Mapping[str, tuple[float, float]], elapsed: float, now: float
+    policy: PolicySet, facts: Facts, previous: Decision | None, elapsed: float, now: float
 ) -> dict[str, tuple[float, float]]:
+    """Follow the requests a second and in flight of every cluster while they tell how long work takes.
+
+    Time in a queue is no work, and keeping it in mind would keep traffic away long after the queue is gone: of a full
+    cluster what counts is what it works on and gets done (Little's law on its slots).
+    """
+    before = previous.memory.flow if previous is not None else {}
     flow: dict[str, tuple[float, float]] = {}
     for name in sorted(policy.clusters):
         held = before.get(name)
         load = total_load(facts, name, now)
+        done = completed(facts, name, now, LOAD_AGE)
+        slots = slots_left(policy.clusters[name], previous.health.get(name) if previous is not None else None)
+        full = saturated(load, facts.engines.get(name), slots)
         idle = load.request_rate == 0 and load.in_flight == 0
-        if idle or error_share(load) >= _UNTRUSTED_ERRORS:
+        if full:
+            rate = load.request_rate if done is None else done
+            busy = _working(facts.engines.get(name), load, slots, least=rate * _service_time(held))
+        else:
+            rate, busy = _flowing(load.request_rate, done), load.in_flight
+        stuck = full and rate < _LEAST_RATE
+        if idle or stuck or error_share(load) >= _UNTRUSTED_ERRORS:
             if held is not None:
                 flow[name] = held
-            continue
-        queueing = _QUEUEING * policy.clusters[name].spec.capacity.concurrency
-        if held is None or load.in_flight > queueing or held[1] > queueing:
-            # Time in a queue is not service: an average of it would keep traffic away long after the queue is gone.
-            flow[name] = (load.request_rate, load.in_flight)
+        elif held is None:
+            flow[name] = (rate, busy)
         else:
-            rate, in_flight = held
-            gain = _gain(elapsed, _spanning(_SERVICE, max(rate, load.request_rate)))
-            flow[name] = (rate + gain * (load.request_rate - rate), in_flight + gain * (load.in_flight - in_flight))
+            gain = _gain(elapsed, _spanning(_SERVICE, max(held[0], rate)))
+            flow[name] = (held[0] + gain * (rate - held[0]), held[1] + gain * (busy - held[1]))
     return flow
+
+
+def _working(engine: EngineLoad | None, load: Load, slots: float, *, least: float) -> float:
+    """Give the requests that a full cluster works on.
+
+    Without word from the engines it is what it has slots for, and no less than ``least``: a cluster does not get faster
+    by being full, so one that gets more done has more slots than declared, which is not counted on.
+    """
+    if engine is not None and engine.running is not None:
+        return engine.running
+    return max(least, min(load.in_flight, slots))
+
+
+def _service_time(flow: tuple[float, float] | None) -> float:
+    return flow[1] / flow[0] if flow is not None and flow[0] >= _LEAST_RATE else _UNMEASURED_SERVICE
+
+
+def _flowing(arrived: float, done: float | None) -> float:
+    """Give the rate that requests in flight are to be divided by.
+
+    A cluster that drains is told by what it completes. For one that fills up, what arrives gives too short a time and
+    what is completed too long a one: their mean is right for work of one length, and a little short for scattered ones.
+    """
+    if done is None:
+        return arrived
+    return done if done > arrived else (arrived + done) / 2
 
 
 def _service_times(policy: PolicySet, flow: Mapping[str, tuple[float, float]]) -> dict[str, float]:

@@ -4,14 +4,14 @@ Pure. Asked by the admin API before a drain is recorded, with the decision in fo
 moment, against the full capacity of healthy endpoints (headroom is there to be used in such an hour).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from penstock_policies.decision import Decision, HealthState
-from penstock_policies.engine import waterfall
-from penstock_policies.engine.capacity import full_capacity
-from penstock_policies.engine.eligibility import eligibility
-from penstock_policies.engine.plan import Problem
-from penstock_policies.engine.situation import Situation, problem_of, understand
+from penstock_policies.engine import optimum, waterfall
+from penstock_policies.engine.plan import Problem, RowPlan, SolverError
+from penstock_policies.engine.problem import problem_of
+from penstock_policies.engine.situation import Situation, understand
 from penstock_policies.observations import Observations
 from penstock_policies.overrides import Overrides
 from penstock_policies.policyset import PolicySet, RowKey
@@ -106,16 +106,23 @@ def drain_impact(  # noqa: PLR0917 the engine's five inputs, in the order everyw
 
 
 def _without(situation: Situation, gone: dict[str, float]) -> Problem:
-    eligible = {key: eligibility(situation.policy, key, gone) for key in situation.eligible}
-    return problem_of(replace(situation, eligible=eligible))
+    return problem_of(replace(situation, eligible=situation.eligible_under(gone)))
+
+
+def _plans(problem: Problem) -> Mapping[RowKey, RowPlan]:
+    """Plan as the engine would, by the first rung that has an answer."""
+    try:
+        return optimum.solve(problem).plans
+    except SolverError:
+        return waterfall.solve(problem).plans
 
 
 def _load(problem: Problem, situation: Situation) -> dict[str, float]:
     load = dict.fromkeys(situation.capacity, 0.0)
-    plans = waterfall.solve(problem)
+    plans = _plans(problem)
     for row in problem.rows:
         for name, share in plans[row.key].shares.items() if row.key in plans else ():
-            load[name] += row.demand * share * problem.service_time[name]
+            load[name] += row.demand * share * row.work[name]
     return load
 
 
@@ -128,8 +135,8 @@ def _in_flight(situation: Situation, decision: Decision, key: RowKey, cluster: s
 
 
 def _remaining(situation: Situation, name: str, before: dict[str, float], after: dict[str, float]) -> RemainingCluster:
-    health = situation.health.clusters[name]
-    capacity = full_capacity(situation.policy.clusters[name], health) if health.state is not HealthState.DOWN else 0.0
+    down = situation.health.clusters[name].state is HealthState.DOWN
+    capacity = 0.0 if down else situation.capacities.full[name]
     utilisation = after[name] / capacity if capacity > 0 else 0.0
     return RemainingCluster(name, capacity, before[name], after[name], utilisation)
 

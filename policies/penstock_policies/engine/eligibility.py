@@ -1,13 +1,21 @@
-"""Who may serve a row at all: policy, residency and drains. Health and load have no say here.
+"""Who may serve a row at all: policy, residency, drains, versions, hours, exhausted budgets. Not health, nor load.
 
-The lists Envoy falls back along come from here, so they change only when an operator or a policy file says so.
+The lists Envoy falls back along come from here, so they change only when an operator or a policy file says so, by its
+hours and budgets too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
+from penstock_policies.engine.budgets import Standing, rejecting
+from penstock_policies.engine.schedule import Wishes, selects
+from penstock_policies.engine.versions import rule_for, wrong_version
 from penstock_policies.overrides import Overrides
 from penstock_policies.policyset import PolicySet, RowKey
+
+BUDGET_EXHAUSTED = "budget_exhausted"
+"""The code clients are told where a budget leaves a row no cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +24,17 @@ class Eligibility:
 
     clusters: tuple[str, ...]
     excluded: Mapping[str, str]
+    refusal: str = ""
+    """For a row without clusters: the code clients are told, where it is a special one."""
 
-    def legs(self) -> dict[str, tuple[str, ...]]:
+    def legs(self) -> Mapping[str, tuple[str, ...]]:
         """Give each eligible cluster's leg: itself, then the others as stand-ins, in order of preference."""
-        return {
-            chosen: (chosen, *(name for name in self.clusters if name != chosen)) for chosen in sorted(self.clusters)
-        }
+        return _legs(self.clusters)
+
+
+@lru_cache(maxsize=4096)  # rows share few orders, which seldom change
+def _legs(clusters: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+    return {chosen: (chosen, *(name for name in clusters if name != chosen)) for chosen in sorted(clusters)}
 
 
 def draining(policy: PolicySet, overrides: Overrides, now: float) -> dict[str, float]:
@@ -35,15 +48,47 @@ def draining(policy: PolicySet, overrides: Overrides, now: float) -> dict[str, f
 
 def eligibility(policy: PolicySet, key: RowKey, drains: Mapping[str, float]) -> Eligibility:
     """Tell who may serve the row, given what is left of drained clusters."""
-    traffic = policy.policies[key.policy]
-    serving = policy.preference(traffic, key.model, key.region)
-    excluded: dict[str, str] = {}
-    for name in traffic.spec.clusters:
-        forbidden = policy.allowed(policy.clusters[name], traffic.spec.data_class)
-        if name not in serving:
-            excluded[name] = f"does not serve {key.model}"
-        elif forbidden is not None:
-            excluded[name] = forbidden
-        elif drains.get(name, 1.0) <= 0:
-            excluded[name] = "drained by an operator"
-    return Eligibility(tuple(name for name in serving if name not in excluded), dict(sorted(excluded.items())))
+    lawful = policy.lawful(key)
+    gone = {name: "drained by an operator" for name in lawful.clusters if drains and drains.get(name, 1.0) <= 0}
+    if not gone:
+        return Eligibility(lawful.clusters, lawful.excluded)
+    kept = tuple(name for name in lawful.clusters if name not in gone)
+    return Eligibility(kept, dict(sorted({**lawful.excluded, **gone}.items())))
+
+
+def narrowed(
+    policy: PolicySet, key: RowKey, lawful: Eligibility, wanted: Wishes, stand: Mapping[str, Standing]
+) -> Eligibility:
+    """Apply what depends on versions, the hour and money.
+
+    Versions are a hard rule: a row may end up with nobody. So is a schedule's ``only``, unless it would leave nobody.
+    An exhausted budget that rejects comes last, since it alone tells clients why they are refused.
+    """
+    left = lawful
+    if rule_for(policy, key) is not None:
+        left = _without(left, lambda name: wrong_version(policy, key, name))
+    only = wanted.only
+    if only is not None:
+        outside = f"outside schedule {wanted.only_by}"
+        within = _without(left, lambda name: None if selects(only, policy.clusters[name]) else outside)
+        left = within if within.clusters else left
+    if any(standing.exhausted for standing in stand.values()):
+
+        def unpaid(name: str) -> str | None:
+            budget = rejecting(policy, stand, key, name)
+            return f"budget {budget} is exhausted" if budget is not None else None
+
+        paid = _without(left, unpaid)
+        if left.clusters and not paid.clusters:
+            return Eligibility((), paid.excluded, BUDGET_EXHAUSTED)
+        left = paid
+    return left
+
+
+def _without(given: Eligibility, why: Callable[[str], str | None]) -> Eligibility:
+    """Take out the clusters that there is a reason against."""
+    excluded = {name: reason for name in given.clusters if (reason := why(name)) is not None}
+    if not excluded:
+        return given
+    kept = tuple(name for name in given.clusters if name not in excluded)
+    return Eligibility(kept, dict(sorted({**given.excluded, **excluded}.items())), given.refusal)

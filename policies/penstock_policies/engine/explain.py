@@ -1,66 +1,111 @@
 """Why a row's weights are what they are, in one sentence of plain words with the numbers that made it so."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from penstock_policies.decision import Move, Note
-from penstock_policies.engine.plan import Outcome
-from penstock_policies.engine.prices import ClusterPrice
+from penstock_policies.decision import Move, Row
+from penstock_policies.engine.plan import Outcome, RowPlan, RowProblem
+from penstock_policies.engine.situation import Situation
+from penstock_policies.words import Measure, Site
 
 _MOVES = {
     Move.LOAD: "to match load",
     Move.RECOVERY: "back to a recovering cluster",
-    Move.COST: "to save cost",
 }
+_MERITS = {
+    Measure.COST: "to save cost",
+    Measure.LATENCY: "to answer sooner",
+    Measure.CARBON: "to save carbon",
+    Measure.LOCALITY: "to stay nearer",
+    Measure.SPREAD: "to spread by capacity",
+}
+_LEAST_SHARE = 0.0005
+"""Below this a share reads as nothing."""
+_LEAST_GAP = 0.005
+"""USD a million tokens: less reads as nothing."""
 
 
 def explain(
-    *,
+    row: Row,
     outcome: Outcome,
-    weights: Mapping[str, int],
-    target: Mapping[str, float],
-    demand: float,
-    on_prem: frozenset[str],
-    prices: Mapping[str, ClusterPrice],
-    full: Mapping[str, float],
-    excluded: Mapping[str, str],
-    move: Move,
-    notes: tuple[Note, ...],
-    frozen: str,
+    problem: RowProblem,
+    situation: Situation,
+    full: frozenset[str],
+    *,
+    plan: RowPlan | None = None,
 ) -> str:
-    """Write the sentence. ``full`` holds the clusters without room, with what they are planned to carry."""
+    """Write the sentence for a row that lacks only this. ``full`` names the clusters without room by plan."""
     if outcome is Outcome.REFUSED:
-        return f"Refused: {_listed([f'{name} {why}' for name, why in sorted(excluded.items())])}."
-    shares = {name: weight / 10_000 for name, weight in weights.items()}
+        return f"Refused: {_listed([f'{name} {why}' for name, why in sorted(row.excluded.items())])}."
+    shares = {name: weight / 10_000 for name, weight in row.weights.items()}
     carried = [
-        f"{name} {share:.1%} ({_merit(name, on_prem, prices, full)})"
-        for name, share in _largest_first(shares)
-        if share > 0
+        f"{name} {share:.1%} ({_merit(name, situation, full)})" for name, share in _largest_first(shares) if share > 0
     ]
-    sentence = f"{demand:.1f} requests/s: {_listed(carried)}"
+    sentence = f"{problem.demand:.1f} requests/s: {_listed(carried)}"
     if outcome is Outcome.HELD_ALL_DOWN:
         return f"{sentence}; every eligible cluster is down, so the weights are held."
     if outcome is Outcome.OVERLOADED:
         sentence += "; demand exceeds the planned capacity, so the excess is spread in proportion to it"
-    if frozen:
-        return f"{sentence}; held because {frozen}."
-    if move is not Move.NONE:
-        wanted = [f"{name} {share:.1%}" for name, share in _largest_first(target) if share >= 0.0005]
-        sentence += f"; on the way to {_listed(wanted)} {_MOVES[move]}"
-        waits = [note for note in notes if "waited" in note.fields]
-        sentence += f", next step {waits[0].fields['dwell']:g} s after the last" if waits else ""
-    return f"{sentence}."
+    if situation.health.frozen:
+        return f"{sentence}; held because {situation.health.frozen}."
+    return (
+        "; ".join((sentence, *_yielding(row, problem, plan), *_moving(row, situation), *_next_best(row, situation)))
+        + "."
+    )
 
 
-def _merit(name: str, on_prem: frozenset[str], prices: Mapping[str, ClusterPrice], full: Mapping[str, float]) -> str:
-    facts = ["on-prem"] if name in on_prem else []
-    facts.append(f"{prices[name].usd_per_million_tokens:.4g} USD/Mtok")
+def _merit(name: str, situation: Situation, full: frozenset[str]) -> str:
+    facts = ["on-prem"] if situation.policy.clusters[name].spec.site is Site.ON_PREM else []
+    facts.append(f"{situation.prices.clusters[name].usd_per_million_tokens:.4g} USD/Mtok")
     if name in full:
-        facts.append(f"full by plan at {full[name]:.0f} in flight")
+        facts.append(f"full by plan at {situation.capacity[name]:.0f} in flight")
     return ", ".join(facts)
 
 
+def _yielding(row: Row, problem: RowProblem, plan: RowPlan | None) -> Iterator[str]:
+    """What the plan could not keep, so that requests are served all the same."""
+    target = _largest_first(row.target) if problem.slow else ()
+    slow = [f"{name} {share:.1%}" for name, share in target if _counts(share, name, problem)]
+    if slow:
+        yield f"{_listed(slow)} by plan though it misses the SLO, as nobody faster has room"
+    for why in plan.bowed if plan is not None else ():
+        yield f"{why} cannot be kept"
+
+
+def _counts(share: float, name: str, problem: RowProblem) -> bool:
+    return share >= _LEAST_SHARE and name in problem.slow
+
+
+def _moving(row: Row, situation: Situation) -> Iterator[str]:
+    if row.move is Move.NONE:
+        return
+    wanted = [f"{name} {share:.1%}" for name, share in _largest_first(row.target) if share >= _LEAST_SHARE]
+    waits = [note for note in row.notes if "waited" in note.fields]
+    then = f", next step {waits[0].fields['dwell']:g} s after the last" if waits else ""
+    yield f"on the way to {_listed(wanted)} {_why(row, situation)}{then}"
+
+
+def _why(row: Row, situation: Situation) -> str:
+    if row.move in _MOVES:
+        return _MOVES[row.move]
+    parts = situation.wishes[row.key.policy].objective.parts
+    return _MERITS[next(iter(parts))] if len(parts) == 1 else "by its mix of objectives"
+
+
+def _next_best(row: Row, situation: Situation) -> Iterator[str]:
+    """The unused cluster that is nearest to being used, where the engine knows by how much."""
+    prices = situation.prices.clusters
+    near = [
+        (gap, name)
+        for name, gap in row.gaps.items()
+        if _LEAST_GAP <= gap <= prices[name].usd_per_million_tokens and not row.weights.get(name)
+    ]
+    if near:
+        gap, name = min(near)
+        yield f"{name} would be used if it were {gap:.2f} USD/Mtok cheaper"
+
+
 def _largest_first(shares: Mapping[str, float]) -> list[tuple[str, float]]:
-    return sorted(shares.items(), key=lambda item: (-item[1], item[0]))
+    return sorted([item for item in shares.items() if item[1] > 0], key=lambda item: (-item[1], item[0]))
 
 
 def _listed(parts: list[str]) -> str:

@@ -1,15 +1,18 @@
 """Second stage: the health state machine of every cluster. Owns when a cluster is DOWN and how it comes back.
 
-DOWN when every endpoint fails its probes; PROBATION (1 %) as soon as one is well again; RAMP from 5 %, doubling with
-each clean ramp interval; then UP. Whatever the probes say is weighed against the data plane, which outranks them:
+DOWN when every endpoint fails its probes, or when requests go on failing though the probes succeed; PROBATION (1 %) as
+soon as one is well again; RAMP from 5 %, doubling with each clean ramp interval; then UP. A cluster that falls again
+soon is held DOWN for longer each time. Whatever the probes say is weighed against the data plane, which outranks them:
 requests that succeed prove life, and when most clusters seem to fail at once the prober is distrusted, not the fleet.
+When nothing at all is heard any more, health is held and so are the weights.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from penstock_policies.decision import ClusterHealth, Decision, HealthState, Note, Stage
-from penstock_policies.engine.sanitise import Facts, error_share, total_load
+from penstock_policies.engine.flapping import held_down, hold_after_fall, hold_after_grey_fall
+from penstock_policies.engine.sanitise import LOAD_AGE, Facts, error_share, total_load
 from penstock_policies.observations import EndpointProbe
 from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import Cluster
@@ -27,6 +30,12 @@ _EVIDENCE_RATE = 1.0
 """Requests a second below which their outcome proves nothing."""
 _ALIVE_ERRORS = 0.1
 _DEAD_ERRORS = 0.5
+_GREY_SPAN = 3.0
+"""Seconds for which most requests must fail before that is believed against probes that succeed."""
+_GREY_REQUESTS = 10.0
+"""Requests that must have had the chance to fail by then."""
+_FAILED_TOGETHER = "probes of"
+_NOTHING_HEARD = "every probe and load report is stale"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,8 @@ class _Reading:
     alive: bool
     dead: bool
     erring: bool
+    rate: float
+    """Requests a second, where that is enough to prove anything; 0 otherwise."""
 
 
 def assess(policy: PolicySet, facts: Facts, previous: Decision | None, now: float) -> Assessment:
@@ -56,19 +67,29 @@ def assess(policy: PolicySet, facts: Facts, previous: Decision | None, now: floa
     notes: list[Note] = []
     before = {name: _before(policy.clusters[name], previous, now) for name in sorted(policy.clusters)}
     readings = {name: _read(policy.clusters[name], facts, held, now) for name, held in before.items()}
+    for name, reading in readings.items():
+        if reading.failing and reading.alive and before[name].state is not HealthState.DOWN:
+            notes.append(Note(Stage.HEALTH, "probes fail but requests succeed, kept", {"cluster": name}))
+    silent = _nothing_heard(facts, readings, now)
     falling = {
         name
         for name, reading in readings.items()
         if reading.failing and not reading.alive and before[name].state is not HealthState.DOWN
     }
-    for name, reading in readings.items():
-        if reading.failing and reading.alive and before[name].state is not HealthState.DOWN:
-            notes.append(Note(Stage.HEALTH, "probes fail but requests succeed, kept", {"cluster": name}))
-    frozen = _distrust(before, readings, falling, previous, now)
+    frozen = _NOTHING_HEARD if silent else _distrust(before, readings, falling, previous, now)
     if frozen:
-        notes.append(Note(Stage.HEALTH, "prober distrusted, health held", {"why": frozen}))
+        notes.append(Note(Stage.HEALTH, "inputs distrusted, health held", {"why": frozen}))
+    grey = _grey(before, readings, notes, now)
     after = {
-        name: _advance(policy.clusters[name], held, readings[name], falls=name in falling, frozen=bool(frozen), now=now)
+        name: _advance(
+            policy.clusters[name],
+            held,
+            readings[name],
+            falls=name in falling,
+            grey=name in grey,
+            frozen=bool(frozen),
+            now=now,
+        )
         for name, held in before.items()
     }
     notes.extend(
@@ -77,6 +98,35 @@ def assess(policy: PolicySet, facts: Facts, previous: Decision | None, now: floa
         if after[name].state is not before[name].state
     )
     return Assessment(after, frozen, tuple(notes))
+
+
+def _nothing_heard(facts: Facts, readings: Mapping[str, _Reading], now: float) -> bool:
+    """Tell whether everything ever heard is stale; a fleet nobody has heard of yet is not."""
+    if not any(facts.probes.values()) or any(reading.fresh for reading in readings.values()):
+        return False
+    return not any(now - load.at <= LOAD_AGE for by in facts.load.values() for load in by.values())
+
+
+def _grey(
+    before: Mapping[str, ClusterHealth], readings: Mapping[str, _Reading], notes: list[Note], now: float
+) -> set[str]:
+    """Name the clusters whose requests have long enough failed, unless that is so of all, and so their own fault."""
+    grey = {
+        name
+        for name, reading in readings.items()
+        if reading.dead
+        and not reading.failing
+        and before[name].state is not HealthState.DOWN
+        and before[name].erring_since > 0
+        and now - before[name].erring_since >= max(_GREY_SPAN, _GREY_REQUESTS / reading.rate)
+    }
+    proving = [name for name, reading in readings.items() if reading.rate > 0]
+    if len(proving) > 1 and all(readings[name].dead for name in proving):
+        if grey:
+            facts: dict[str, str | float | int] = {"clusters": ", ".join(sorted(grey))}
+            notes.append(Note(Stage.HEALTH, "requests fail at every cluster though probes succeed, kept", facts))
+        return set()
+    return grey
 
 
 def _before(cluster: Cluster, previous: Decision | None, now: float) -> ClusterHealth:
@@ -108,6 +158,7 @@ def _read(cluster: Cluster, facts: Facts, held: ClusterHealth, now: float) -> _R
         alive=proves and error_share(total) < _ALIVE_ERRORS and (total.success_rate or 0.0) >= _EVIDENCE_RATE,
         dead=proves and error_share(total) >= _DEAD_ERRORS,
         erring=proves and error_share(total) >= _ALIVE_ERRORS,
+        rate=total.request_rate if proves else 0.0,
     )
 
 
@@ -130,7 +181,7 @@ def _distrust(
 ) -> str:
     if len(before) < 2:
         return ""
-    sticky = previous is not None and bool(previous.frozen)
+    sticky = previous is not None and previous.frozen.startswith(_FAILED_TOGETHER)
 
     def counts(name: str) -> bool:
         if not readings[name].failing or readings[name].dead or readings[name].alive:
@@ -141,27 +192,42 @@ def _distrust(
     together = sorted(name for name in before if counts(name))
     if not falling or 2 * len(together) <= len(before):
         return ""
-    return f"probes of {len(together)} of {len(before)} clusters failed together ({', '.join(together)})"
+    return f"{_FAILED_TOGETHER} {len(together)} of {len(before)} clusters failed together ({', '.join(together)})"
 
 
 def _advance(
-    cluster: Cluster, held: ClusterHealth, reading: _Reading, *, falls: bool, frozen: bool, now: float
+    cluster: Cluster, before: ClusterHealth, reading: _Reading, *, falls: bool, grey: bool, frozen: bool, now: float
 ) -> ClusterHealth:
     if frozen and not (falls and reading.dead):
-        return held
-    if falls:
-        return ClusterHealth(HealthState.DOWN, now, 0.0, reading.unhealthy, reading.why)
+        return before
+    since = (before.erring_since or now) if reading.dead else 0.0
+    held = before if before.erring_since == since else replace(before, erring_since=since)
+    if falls or grey:
+        return _fallen(held, reading, grey=not falls, now=now)
     if reading.failing:
         # DOWN already, or kept up by the data plane, which then speaks for all its endpoints.
         return held if held.state is HealthState.DOWN else replace(held, unhealthy_endpoints=())
     reason = reading.why if reading.unhealthy else ""
     current = replace(held, unhealthy_endpoints=reading.unhealthy, reason=reason if reading.fresh else held.reason)
+    return _on_the_way_up(cluster, current, reading, before.reason, now)
+
+
+def _fallen(held: ClusterHealth, reading: _Reading, *, grey: bool, now: float) -> ClusterHealth:
+    hold = hold_after_grey_fall(held, now) if grey else hold_after_fall(held, now)
+    why = "requests fail though probes succeed" if grey else reading.why
+    reason = f"{why}; held down for {hold:.0f} s" if hold > 0 else why
+    return ClusterHealth(HealthState.DOWN, now, 0.0, reading.unhealthy, reason, hold=hold, fell_at=now)
+
+
+def _on_the_way_up(cluster: Cluster, held: ClusterHealth, reading: _Reading, why: str, now: float) -> ClusterHealth:
     if held.state is HealthState.DOWN:
-        return replace(current, state=HealthState.PROBATION, since=now, ceiling=PROBATION_CEILING)
+        if held_down(held, now):
+            return replace(held, reason=why)
+        return replace(held, state=HealthState.PROBATION, since=now, ceiling=PROBATION_CEILING)
     clean = reading.fresh and not reading.erring
     if held.state is HealthState.UP or not clean or now - held.since < cluster.spec.health.ramp_interval:
-        return current
-    return _next_step(current, now)
+        return held
+    return _next_step(held, now)
 
 
 def _next_step(held: ClusterHealth, now: float) -> ClusterHealth:

@@ -1,25 +1,30 @@
 """Seventh stage: how far weights may move now. Hard moves were made by the projection; what is left can wait.
 
 A step is a convex combination of where we are and where we want to be, so it keeps sums, zeros and linear capacity
-limits. How long weights dwell between two steps depends on why they move: overload and recovery hurt users and are
-short, money can wait. Where a move is partly urgent, the urgent part is taken by itself until the rest has waited its
+limits. Why weights move decides how far and how often: moves to match load or to use what has recovered hurt users
+while they wait, so they are quick; moves for merit (money, carbon, any other wish) go in small steps, seldom, and may
+turn back only so often. Where a move is partly urgent, the urgent part is taken by itself until the rest has waited its
 time.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from penstock_policies.decision import Move, Note, Row, Stage
+from penstock_policies.decision import TOTAL_WEIGHT, Move, Note, Row, Stage
 from penstock_policies.engine.project import distance
+from penstock_policies.engine.turns import held
 from penstock_policies.schema import Limits
 
-_DEAD_BAND = 0.01
-"""Total variation not worth a push."""
-_LOAD_BAND = 0.03
-"""The same for moves to match load, whose target quivers with the arrivals; headroom bears such a difference. Not for
-leaving a cluster altogether: a few percent would else stay at a dear cluster for ever after a peak."""
+_LOAD_BANDS = 3.0
+"""Dead-bands that a move to match load must exceed, whose target quivers with the arrivals; headroom bears such a
+difference. Not for leaving a cluster altogether: a few percent would else stay at a dear cluster for ever after a
+peak."""
 _SETTLE = 2.5
-"""Seconds between two steps for load, at least: loops swing when they act again before reports show the last step."""
+"""Seconds between a step for load and the report that the next one rests on, at least: loops swing when they act again
+before reports show the last step."""
+_PATIENCE = 30.0
+"""Seconds after which the next step is taken whatever the reports show."""
 _URGENT_DWELL = 5.0
 """Seconds between two steps against overload: long enough for the first to show in the load reports."""
 _SAME_TARGET = 0.05
@@ -44,9 +49,12 @@ class Circumstances:
 
     overloaded: frozenset[str]
     """Clusters that would be planned beyond capacity if no row moved."""
-    on_prem: frozenset[str]
+    filled: frozenset[str]
+    """Clusters that were full until now: what they gain, load kept away from them and not merit."""
     returning: Mapping[str, float]
     """Clusters coming back from an outage or a drain, to the interval in seconds of their recovery."""
+    reported_at: float = math.inf
+    """When the newest load report was made that the target rests on; infinite where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,7 @@ class _Urgent:
     amount: float
     move: Move
     dwell: float
+    step: float
     target: Mapping[str, float]
 
 
@@ -80,41 +89,92 @@ def limit(
 
     """
     gap = distance(here, target)
-    if gap < _DEAD_BAND - _ROUNDING:
+    if gap < limits.dead_band - _ROUNDING or gap <= _ROUNDING:
         return Step(here, Move.NONE)
     urgent = _urgent(row, here, target, limits, around)
-    saving = gap - urgent.amount >= _DEAD_BAND - _ROUNDING
-    leaving = any(here[name] > 0 and wanted <= 0 for name, wanted in target.items())
-    band = _LOAD_BAND if urgent.move is Move.LOAD and not leaving else _DEAD_BAND
-    pressing = urgent.amount >= band - _ROUNDING
+    saving = gap - urgent.amount >= max(limits.dead_band - _ROUNDING, _ROUNDING)
+    leaving = any(here[name] > 0 and wanted <= _ROUNDING for name, wanted in urgent.target.items())
+    band = limits.dead_band * (_LOAD_BANDS if urgent.move is Move.LOAD and not leaving else 1.0)
+    pressing = urgent.amount >= max(band - _ROUNDING, _ROUNDING)
     if not saving and not pressing:
         return Step(here, Move.NONE)
-    if saving and now - row.cost_moved_at >= limits.min_dwell and now - row.moved_at >= urgent.dwell:
-        return _stepped(here, target, limits, Move.COST)
-    if pressing and now - row.moved_at >= urgent.dwell:
-        return _stepped(here, urgent.target if saving else target, limits, urgent.move)
-    move, since, dwell = (
-        (urgent.move, row.moved_at, urgent.dwell) if pressing else (Move.COST, row.cost_moved_at, limits.min_dwell)
+    move = urgent.move if pressing else Move.COST
+    if now - row.moved_at < urgent.dwell or _blind(row, urgent.move, around, now):
+        return _waiting(here, move, now - row.moved_at, urgent.dwell, gap)
+    reached = _towards(here, urgent.target if saving else target, urgent.step) if pressing else here
+    due = saving and now - row.cost_moved_at >= limits.min_dwell
+    allowed = _without_turning(row, reached, target, now) if due else reached
+    cost = distance(reached, allowed) >= max(limits.dead_band - _ROUNDING, _ROUNDING)
+    if saving and distance(reached, urgent.target) <= _ROUNDING:
+        move = Move.COST
+    if cost or pressing:
+        return _stepped(here, _towards(reached, allowed, limits.max_step), target, move, cost=cost)
+    if due:
+        return Step(here, move, notes=(_held_note(row, here, target, now),))
+    return _waiting(here, move, now - row.cost_moved_at, limits.min_dwell, gap)
+
+
+def _blind(row: Row, move: Move, around: Circumstances, now: float) -> bool:
+    """Tell whether no report shows yet what the last step did."""
+    return move is Move.LOAD and around.reported_at < row.moved_at + _SETTLE and now < row.moved_at + _PATIENCE
+
+
+def _towards(here: Mapping[str, float], target: Mapping[str, float], step: float) -> Mapping[str, float]:
+    gap = distance(here, target)
+    if gap <= step + _ROUNDING:
+        return target
+    part = step / gap
+    return {name: here[name] + part * (wanted - here[name]) for name, wanted in target.items()}
+
+
+def _stepped(
+    here: Mapping[str, float], reached: Mapping[str, float], target: Mapping[str, float], move: Move, *, cost: bool
+) -> Step:
+    left = distance(reached, target)
+    if left <= _ROUNDING:
+        return Step(target, Move.NONE, stepped=True, cost_stepped=cost)
+    note = Note(
+        Stage.LIMIT, "step limited", {"move": move, "step": distance(here, reached), "gap": distance(here, target)}
     )
-    facts: dict[str, str | float | int] = {"move": move, "dwell": dwell, "waited": now - since, "gap": gap}
+    return Step(reached, move, stepped=True, cost_stepped=cost, notes=(note,))
+
+
+def _waiting(here: Mapping[str, float], move: Move, waited: float, dwell: float, gap: float) -> Step:
+    facts: dict[str, str | float | int] = {"move": move, "dwell": dwell, "waited": waited, "gap": gap}
     return Step(here, move, notes=(Note(Stage.LIMIT, "waits out its dwell", facts),))
 
 
-def _stepped(here: Mapping[str, float], target: Mapping[str, float], limits: Limits, move: Move) -> Step:
-    gap = distance(here, target)
-    cost = move is Move.COST
-    if gap <= limits.max_step + _ROUNDING:
-        return Step(target, Move.NONE, stepped=True, cost_stepped=cost)
-    part = limits.max_step / gap
-    shares = {name: here[name] + part * (wanted - here[name]) for name, wanted in target.items()}
-    note = Note(Stage.LIMIT, "step limited", {"move": move, "step": limits.max_step, "gap": gap})
-    return Step(shares, move, stepped=True, cost_stepped=cost, notes=(note,))
+def _without_turning(
+    row: Row, here: Mapping[str, float], target: Mapping[str, float], now: float
+) -> Mapping[str, float]:
+    """Leave the clusters where they are whose shares have turned too often; the others move as far as they can."""
+    still = {
+        name for name, wanted in target.items() if held(row.turns, name, 1 if wanted > here[name] else -1, now=now)
+    }
+    if not still:
+        return target
+    change = {name: 0.0 if name in still else wanted - here[name] for name, wanted in target.items()}
+    gained = sum(amount for amount in change.values() if amount > 0)
+    lost = -sum(amount for amount in change.values() if amount < 0)
+    moving = min(gained, lost)
+    if moving <= 0:
+        return here
+    return {name: here[name] + amount * moving / (gained if amount > 0 else lost) for name, amount in change.items()}
+
+
+def _held_note(row: Row, here: Mapping[str, float], target: Mapping[str, float], now: float) -> Note:
+    until = {
+        name: row.turns[name].held_until
+        for name, wanted in sorted(target.items())
+        if held(row.turns, name, 1 if wanted > here[name] else -1, now=now)
+    }
+    return Note(Stage.LIMIT, "held, turned too often", {**until, "gap": distance(here, target)})
 
 
 def _urgent(
     row: Row, here: Mapping[str, float], target: Mapping[str, float], limits: Limits, around: Circumstances
 ) -> _Urgent:
-    """Find the largest urgent part: off overloaded clusters, back to returning ones, or home to on-prem ones."""
+    """Find the largest urgent part: off overloaded clusters, back to returning ones, or into room that load left."""
     gained = {name: wanted - here[name] for name, wanted in target.items() if wanted > here[name]}
     lost = {name: here[name] - wanted for name, wanted in target.items() if wanted < here[name]}
     returning = dict(around.returning)
@@ -122,12 +182,16 @@ def _urgent(
         returning = {name: returning.get(name, _URGENT_DWELL) for name in gained}
     relief = {name: amount for name, amount in lost.items() if name in around.overloaded}
     back = {name: amount for name, amount in gained.items() if name in returning}
-    home = {name: amount for name, amount in gained.items() if name in around.on_prem and name not in back}
+    room = {
+        name: amount
+        for name, amount in gained.items()
+        if name not in back and (name in around.filled or _under_way(row, name))
+    }
     recovery = min((returning[name] for name in back), default=_URGENT_DWELL)
     parts = (
         (relief, lost, Move.LOAD, _URGENT_DWELL),
         (back, gained, Move.RECOVERY, recovery),
-        (home, gained, Move.LOAD, _URGENT_DWELL),
+        (room, gained, Move.LOAD, _URGENT_DWELL),
     )
     part, side, move, dwell = max(parts, key=lambda each: sum(each[0].values()))
     amount = sum(part.values())
@@ -139,4 +203,11 @@ def _urgent(
         for name, share in here.items()
     }
     dwell = min(limits.min_dwell, dwell)
-    return _Urgent(amount, move, max(_SETTLE, dwell) if move is Move.LOAD else dwell, partial)
+    if move is Move.LOAD:
+        return _Urgent(amount, move, max(_SETTLE, dwell), limits.load_step, partial)
+    return _Urgent(amount, move, dwell, limits.max_step, partial)
+
+
+def _under_way(row: Row, name: str) -> bool:
+    """Tell whether the row was already on its way to the cluster to match load."""
+    return row.move is Move.LOAD and row.target.get(name, 0.0) * TOTAL_WEIGHT > row.weights.get(name, 0) + 1

@@ -1,11 +1,15 @@
-"""What a solver is asked and what it answers. The waterfall is one solver; others keep to the same two types."""
+"""What a solver is asked and what it answers. The optimum and the waterfall are solvers; others keep to these types.
+
+Units: a *slot* is room for one request in flight; *merit* is the policy's objective without dimension, 0 for free and
+1 for the worst figure of the fleet, and less is better. Built by :func:`penstock_policies.engine.problem.problem_of`.
+"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from penstock_policies.policyset import RowKey
-from penstock_policies.words import DataClass
+from penstock_policies.words import DataClass, Survive
 
 
 class SolverError(Exception):
@@ -22,6 +26,17 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """A floor and a ceiling on the share that some clusters get of a row together. Soft: below serving, above money."""
+
+    clusters: frozenset[str]
+    floor: float
+    ceiling: float
+    why: str
+    """Where it comes from, in a few words: ``maxShare of site cloud``, ``canary v2 of llama-3-70b``."""
+
+
+@dataclass(frozen=True, slots=True)
 class RowProblem:
     """One row to be solved."""
 
@@ -29,17 +44,43 @@ class RowProblem:
     data_class: DataClass
     clusters: tuple[str, ...]
     """Eligible clusters that are not down, in order of preference."""
-    on_prem: frozenset[str]
-    cost: Mapping[str, float]
-    """Cluster to price with the mark-up for distance, USD for a million tokens."""
-    ceiling: Mapping[str, float]
-    """Cluster to its greatest share by health or drain; 1 where missing."""
     demand: float
     """Requests a second."""
+    work: Mapping[str, float]
+    """Cluster to slot-seconds of a request of this row; positive."""
+    merit: Mapping[str, float]
+    """Cluster to merit of a request, by the measures that are linear (all but spread)."""
+    cost: Mapping[str, float]
+    """Cluster to USD of a request at marginal price, egress included and nothing else."""
+    tokens: tuple[float, float]
+    """Prompt and generated tokens of a request."""
+    tier: Mapping[str, int]
+    """Cluster to its tier, 0 first; fill tiers one after the other."""
+    slow: frozenset[str]
+    """Clusters that miss the row's SLO even when idle: used where else requests would go unserved."""
+    ceiling: Mapping[str, float]
+    """Cluster to its greatest share by health or drain; 1 where missing."""
     incumbent: Mapping[str, float]
     """The shares of the last target."""
-    hold_split: bool
-    """Whether a price is stale, so that costs must not move traffic between clusters."""
+    bounds: tuple[Bound, ...] = ()
+    held: frozenset[str] = frozenset()
+    """Clusters between whose incumbent shares nothing may move for merit: their prices are stale."""
+    spread: float = 0.0
+    """The part (0 to 1) of the objective that wants shares in proportion to capacity."""
+    move_merit: float = 0.0
+    """Merit charged for a request that goes elsewhere than the incumbent shares would send it."""
+    usd_per_merit: float = 0.0
+    """USD a request that one unit of merit stands for; 0 where the objective is not cost alone."""
+    survive: Survive = Survive.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLimit:
+    """What may be spent, USD a second, by some rows at some clusters. Soft: below SLO, above money."""
+
+    name: str
+    usd_per_second: float
+    members: Mapping[RowKey, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +89,12 @@ class Problem:
 
     rows: tuple[RowProblem, ...]
     capacity: Mapping[str, float]
-    """Cluster to requests in flight it may be planned to carry."""
-    service_time: Mapping[str, float]
-    """Cluster to seconds a request is in flight; positive."""
+    """Cluster to slots it may be planned to fill, less headroom and what its tightest SLO takes."""
+    full: Mapping[str, float]
+    """Cluster to slots at which it is full: for overload and for surviving a loss."""
+    spot: frozenset[str] = frozenset()
+    on_prem: frozenset[str] = frozenset()
+    budgets: tuple[BudgetLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +103,29 @@ class RowPlan:
 
     shares: Mapping[str, float]
     outcome: Outcome
+    gaps: Mapping[str, float] = field(default_factory=dict)
+    """Cluster without a share to how much its merit would have to fall for it to get one: its reduced cost."""
+    bowed: tuple[str, ...] = ()
+    """Why of each bound that had to bow."""
 
 
-Solver = Callable[[Problem], Mapping[RowKey, RowPlan]]
-"""Answers for every row of the problem that has clusters. Raises :class:`SolverError` when it has no answer."""
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """Plans for all rows of a problem that have clusters, and the prices of what was scarce."""
+
+    plans: Mapping[RowKey, RowPlan]
+    slot_merit: Mapping[str, float] = field(default_factory=dict)
+    """Cluster to merit a second that one more slot would save: the dual of its capacity; 0 where it is not full."""
+    budget_merit: Mapping[str, float] = field(default_factory=dict)
+    """Budget to merit a second that one more USD a second would save."""
+    overload: Mapping[str, float] = field(default_factory=dict)
+    """Cluster to slots planned beyond its capacity."""
+    over_budget: Mapping[str, float] = field(default_factory=dict)
+    """Budget to USD a second planned beyond its limit."""
+    objective: float = 0.0
+    """Merit a second of the plan, movement and queues included."""
+
+
+Solver = Callable[[Problem], Solution]
+"""Answers for every row of the problem that has clusters. Deterministic, whatever the order of rows and clusters.
+Raises :class:`SolverError` when it has no answer."""

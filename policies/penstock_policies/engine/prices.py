@@ -33,6 +33,8 @@ class ClusterPrice:
     age: float | None = None
     steers: bool = True
     """Whether it may move traffic; a stale price may not."""
+    known: bool = True
+    """Whether there is one at all: a cluster without comes after all others where cost decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ def _resolve(policy: PolicySet, cluster: Cluster, good: Pairs, now: float) -> Cl
 
 def _with_unknown_as_dearest(clusters: Mapping[str, ClusterPrice | None], notes: list[Note]) -> dict[str, ClusterPrice]:
     known = [price.usd_per_million_tokens for price in clusters.values() if price is not None]
-    dearest = ClusterPrice(max(known, default=0.0), "unknown, taken for the dearest")
+    dearest = ClusterPrice(max(known, default=0.0), "unknown, taken for the dearest", known=False)
     for name, price in clusters.items():
         if price is None:
             notes.append(Note(Stage.SANITISE, "price unknown, taken for the dearest", {"cluster": name}))

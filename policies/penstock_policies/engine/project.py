@@ -5,6 +5,7 @@ the target. What remains is the point from which steps are taken; a step towards
 then, for that set is convex and holds both ends.
 """
 
+import math
 from collections.abc import Mapping
 
 
@@ -21,13 +22,14 @@ def project(before: Mapping[str, float], target: Mapping[str, float], bound: Map
         name: min(before.get(name, 0.0), max(bound.get(name, 1.0), wanted)) for name, wanted in sorted(target.items())
     }
     freed = max(0.0, 1.0 - sum(kept.values()))
-    lacking = {name: max(0.0, wanted - kept[name]) for name, wanted in sorted(target.items())}
+    lacking = {name: target[name] - share for name, share in kept.items() if target[name] > share}
     whole = sum(lacking.values())
     if whole <= 0:
         return kept
-    return {name: share + freed * lacking[name] / whole for name, share in kept.items()}
+    return {name: share + freed * lacking.get(name, 0.0) / whole for name, share in kept.items()}
 
 
 def distance(one: Mapping[str, float], other: Mapping[str, float]) -> float:
     """Give the total variation between two distributions: the share of traffic that differs, 0 to 1."""
-    return sum(abs(one.get(name, 0.0) - other.get(name, 0.0)) for name in sorted({*one, *other})) / 2
+    # An exact sum, for that does not depend on the order of the mappings.
+    return math.fsum([abs(one.get(name, 0.0) - other.get(name, 0.0)) for name in {**one, **other}]) / 2

@@ -18,7 +18,8 @@ def quantise(shares: Mapping[str, float]) -> dict[str, int]:
     # An exact weight that came through a float division may sit a hair under its whole number.
     weights = {name: math.floor(value + 1e-9) for name, value in exact.items()}
     spare = TOTAL_WEIGHT - sum(weights.values())
-    by_remainder = sorted(exact, key=lambda name: (weights[name] - exact[name], -exact[name], name))
-    for name in by_remainder[:spare]:
-        weights[name] += 1
+    if spare:
+        by_remainder = sorted(exact, key=lambda name: (weights[name] - exact[name], -exact[name], name))
+        for name in by_remainder[:spare]:
+            weights[name] += 1
     return dict(sorted(weights.items()))

@@ -6,18 +6,25 @@ their own, :mod:`penstock_policies.engine.prices`.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from penstock_policies.decision import Note, Stage
-from penstock_policies.observations import EndpointProbe, Load, Observations
+from penstock_policies.observations import EndpointProbe, EngineLoad, Load, Observations
 from penstock_policies.policyset import PolicySet
 
 FUTURE = 30.0
 """Seconds a fact's time may lie ahead: clocks are stepped by NTP, but not by more on a machine worth trusting."""
 LOAD_AGE = 10.0
 """Seconds until a load report is unknown: ten of the edges' one-second intervals."""
+ENGINE_AGE = 30.0
+"""Seconds until what an engine says of itself is unknown: engines are asked every few seconds."""
 _GREATEST_LOAD = 1e8
 """Requests (a second, or in flight) no cluster carries: beyond is a unit mix-up or an overflowed counter."""
+_GREATEST_TOKENS = 1e12
+"""Tokens a second no fleet generates."""
+_GREATEST_TTFT = 86_400.0
+"""Seconds to a first token nobody has waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,10 @@ class Facts:
     unknown_load: Mapping[str, frozenset[str]]
     """Edge region to the clusters whose load was refused or has expired while others' is known."""
     notes: tuple[Note, ...]
+    engines: Mapping[str, EngineLoad] = field(default_factory=dict)
+    """Cluster to what its engines say of themselves, fresh only; figures that cannot be true are None."""
+    unknown_for: Mapping[str, float] = field(default_factory=dict)
+    """Cluster to the age in seconds of its oldest load report that has expired."""
 
 
 def plausible_time(at: float, now: float) -> bool:
@@ -43,12 +54,19 @@ def sanitise(policy: PolicySet, observations: Observations, now: float) -> Facts
     notes: list[Note] = []
     probes = _probes(policy, observations, now, notes)
     load, unknown = _load(policy, observations, now, notes)
-    return Facts(probes, load, unknown, tuple(notes))
+    engines = _engines(policy, observations, now, notes)
+    return Facts(probes, load, unknown, tuple(notes), engines, _ages(load, unknown, observations, now))
 
 
 def total_load(facts: Facts, cluster: str, now: float, age: float = LOAD_AGE) -> Load:
-    """Add up what all regions report about a cluster in reports no older than ``age`` seconds."""
+    """Add up what all regions report about a cluster in reports no older than ``age`` seconds.
+
+    Tokens are None unless every region with traffic counts them; the time to the first token is the worst region's.
+    """
     loads = [by[cluster] for by in facts.load.values() if cluster in by and now - by[cluster].at <= age]
+    carrying = [load for load in loads if load.request_rate > 0]
+    prompt = [load.prompt_tokens for load in carrying if load.prompt_tokens is not None]
+    output = [load.output_tokens for load in carrying if load.output_tokens is not None]
     return Load(
         at=max((load.at for load in loads), default=now),
         in_flight=sum(load.in_flight for load in loads),
@@ -56,6 +74,9 @@ def total_load(facts: Facts, cluster: str, now: float, age: float = LOAD_AGE) ->
         error_rate=sum(load.error_rate for load in loads),
         reporters=sum(load.reporters for load in loads),
         success_rate=sum(load.success_rate or 0.0 for load in loads),
+        prompt_tokens=sum(prompt) if carrying and len(prompt) == len(carrying) else None,
+        output_tokens=sum(output) if carrying and len(output) == len(carrying) else None,
+        ttft_p95=max((load.ttft_p95 for load in loads if load.ttft_p95 is not None), default=None),
     )
 
 
@@ -120,7 +141,7 @@ def _load(
             elif now - load.at > LOAD_AGE:
                 lost.add(name)
             else:
-                fresh[name] = load
+                fresh[name] = _without_faults(load, "load", notes, region=region, cluster=name)
         if fresh:
             kept[region] = fresh
             unknown[region] = frozenset(lost)
@@ -138,3 +159,54 @@ def _load_fault(load: Load, now: float) -> str:
     if max(figures) > _GREATEST_LOAD:
         return "larger than any cluster carries"
     return ""
+
+
+_Sayings = TypeVar("_Sayings", Load, EngineLoad)
+
+_UPPER = {
+    "waiting": _GREATEST_LOAD,
+    "running": _GREATEST_LOAD,
+    "prompt_tokens": _GREATEST_TOKENS,
+    "output_tokens": _GREATEST_TOKENS,
+    "ttft_p95": _GREATEST_TTFT,
+}
+"""What can be left out of a report, to the greatest figure that can be true."""
+
+
+def _without_faults(report: _Sayings, what: str, notes: list[Note], **about: str) -> _Sayings:
+    """Leave out the optional figures that cannot be true: what else the report says may still be."""
+    faulty: dict[str, None] = {}
+    for name, greatest in _UPPER.items():
+        figure: float | None = getattr(report, name, None)
+        if figure is not None and not (math.isfinite(figure) and 0 <= figure <= greatest):
+            faulty[name] = None
+            notes.append(refusal(what, "figure not plausible", figure=name, **about))
+    return replace(report, **faulty) if faulty else report  # type: ignore[arg-type] # only fields that may be None
+
+
+def _engines(policy: PolicySet, observations: Observations, now: float, notes: list[Note]) -> dict[str, EngineLoad]:
+    kept: dict[str, EngineLoad] = {}
+    for name, engine in sorted(observations.engines.items()):
+        if name not in policy.clusters:
+            notes.append(refusal("engine load", "unknown cluster", cluster=name))
+        elif not plausible_time(engine.at, now):
+            notes.append(refusal("engine load", "time not plausible", cluster=name))
+        elif now - engine.at <= ENGINE_AGE:
+            kept[name] = _without_faults(engine, "engine load", notes, cluster=name)
+    return kept
+
+
+def _ages(
+    load: Mapping[str, Mapping[str, Load]],
+    unknown: Mapping[str, frozenset[str]],
+    observations: Observations,
+    now: float,
+) -> dict[str, float]:
+    """Give the age of the oldest expired report of every cluster, where its region still reports others."""
+    ages: dict[str, float] = {}
+    for region in sorted(load):
+        for name in sorted(unknown[region]):
+            at = observations.load[region][name].at
+            if plausible_time(at, now) and now - at > LOAD_AGE:
+                ages[name] = max(ages.get(name, 0.0), now - at)
+    return ages

@@ -1,20 +1,25 @@
 """All that is known before solving: the stages up to demand, gathered for those that follow."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from penstock_policies.decision import ClusterView, Decision, EngineMemory, HealthState, Note
-from penstock_policies.engine.capacity import planned_capacity
+from penstock_policies.decision import BudgetView, ClusterView, Decision, EngineMemory, HealthState, Note
+from penstock_policies.engine.budgets import Standing, judge_budgets, standings
+from penstock_policies.engine.capacity import Capacities, Tightest, judge_capacity
+from penstock_policies.engine.carbon import Carbon, judge_carbon
 from penstock_policies.engine.demand import Demand, estimate
-from penstock_policies.engine.eligibility import Eligibility, draining, eligibility
+from penstock_policies.engine.eligibility import Eligibility, draining, eligibility, narrowed
 from penstock_policies.engine.health import Assessment, assess
-from penstock_policies.engine.plan import Problem, RowProblem
+from penstock_policies.engine.latency import patience
+from penstock_policies.engine.objective import usd_of_request
 from penstock_policies.engine.prices import Prices, judge_prices
 from penstock_policies.engine.sanitise import Facts, sanitise, total_load
+from penstock_policies.engine.schedule import Wishes, wishes
+from penstock_policies.engine.tokens import Tokens, measured_tokens, row_tokens
+from penstock_policies.engine.trim import learn_trim
 from penstock_policies.observations import Observations
 from penstock_policies.overrides import Overrides
-from penstock_policies.policyset import PolicySet, RowKey, distance
-from penstock_policies.words import Site
+from penstock_policies.policyset import PolicySet, RowKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +33,36 @@ class Situation:
     prices: Prices
     health: Assessment
     capacity: Mapping[str, float]
+    """Cluster to requests in flight it may be planned to carry."""
     demand: Demand
     draining: Mapping[str, float]
     eligible: Mapping[RowKey, Eligibility]
     notes: tuple[Note, ...]
+    carbon: Carbon
+    capacities: Capacities
+    trim: Mapping[str, tuple[float, float]]
+    """Cluster to the learnt part of its capacity and when that last changed, where it is below 1."""
+    measured: Mapping[str, Tokens]
+    """Cluster to tokens of a request there, where measured."""
+    tokens: Mapping[RowKey, Tokens]
+    """Row to the tokens a request of it is taken for."""
+    wishes: Mapping[str, Wishes]
+    """Policy to what it wants at this hour."""
+    slow: Mapping[tuple[str, str], frozenset[str]]
+    """Policy and region of the edge to the clusters that miss the SLO even when idle; missing where none does."""
+    stand: Mapping[str, Standing] = field(default_factory=dict)
+    """Budget to what is spent."""
+    budgets: Mapping[str, BudgetView] = field(default_factory=dict)
+    burn: Mapping[str, float] = field(default_factory=dict)
+    """Budget to smoothed USD a second."""
 
     def down(self) -> frozenset[str]:
         """Name the clusters that are down."""
         return frozenset(name for name, health in self.health.clusters.items() if health.state is HealthState.DOWN)
+
+    def eligible_under(self, drains: Mapping[str, float]) -> dict[RowKey, Eligibility]:
+        """Tell who might serve every row if these drains were in force, all else being as it is."""
+        return _eligible(self.policy, drains, self.wishes, self.stand)
 
     def memory(self) -> EngineMemory:
         """Gather what the next decision needs to know."""
@@ -45,6 +72,11 @@ class Situation:
             service_time=self.demand.service_time,
             flow=self.demand.flow,
             doubts=self.prices.doubts,
+            carbon=self.carbon.good,
+            trim=self.trim,
+            tokens=self.measured,
+            burn=self.burn,
+            mixed=self.demand.mixed,
         )
 
     def views(self) -> dict[str, ClusterView]:
@@ -56,6 +88,11 @@ class Situation:
                 price_age=price.age,
                 in_flight=total_load(self.facts, name, self.now).in_flight,
                 capacity=self.capacity[name],
+                limited_by=self.capacities.limited_by[name],
+                trim=self.trim.get(name, (1.0, 0.0))[0],
+                carbon=self.carbon.clusters[name].grams_per_million_tokens,
+                carbon_source=self.carbon.clusters[name].source,
+                tokens=self.measured.get(name, (0.0, 0.0)),
             )
             for name, price in self.prices.clusters.items()
         }
@@ -68,10 +105,32 @@ def understand(
     facts = sanitise(policy, observations, now)
     memory = previous.memory if previous is not None else EngineMemory()
     prices = judge_prices(policy, observations, memory, now)
+    carbon = judge_carbon(policy, observations, memory, now)
     health = assess(policy, facts, previous, now)
-    capacity, capacity_notes = planned_capacity(policy, health.clusters)
     demand = estimate(policy, facts, previous, now)
     drains = draining(policy, overrides, now)
+    wanted = {name: wishes(traffic.spec, now) for name, traffic in sorted(policy.policies.items())}
+    stand, spend_notes = standings(policy, observations, previous, now)
+    eligible = _eligible(policy, drains, wanted, stand)
+    measured = measured_tokens(policy, facts, previous, now)
+    tokens = {key: row_tokens(policy, key, measured, one.clusters, previous) for key, one in eligible.items()}
+
+    def cost(key: RowKey, name: str) -> float:
+        return usd_of_request(policy.clusters[name], prices.clusters[name].usd_per_million_tokens, tokens[key])
+
+    budgets = judge_budgets(policy, stand, demand.rates, cost, previous=previous, now=now)
+    tightest, slow = _bearing(policy, eligible)
+    slos = {name: one.slo for name, one in tightest.items()}
+    trim = learn_trim(policy, facts, health.clusters, slos, previous=previous, now=now)
+    capacities = judge_capacity(
+        policy,
+        health.clusters,
+        trim,
+        tightest,
+        service_time=demand.service_time,
+        unknown_for=facts.unknown_for,
+    )
+    notes = (facts, prices, carbon, health, capacities, demand, budgets)
     return Situation(
         policy=policy,
         previous=previous,
@@ -79,42 +138,56 @@ def understand(
         facts=facts,
         prices=prices,
         health=health,
-        capacity=capacity,
+        capacity=capacities.planned,
         demand=demand,
         draining=drains,
-        eligible={key: eligibility(policy, key, drains) for key in policy.rows()},
-        notes=(*facts.notes, *prices.notes, *health.notes, *capacity_notes, *demand.notes),
+        eligible=eligible,
+        notes=(*(note for stage in notes for note in stage.notes), *spend_notes),
+        carbon=carbon,
+        capacities=capacities,
+        trim=trim,
+        measured=measured,
+        tokens=tokens,
+        wishes=wanted,
+        slow=slow,
+        stand=stand,
+        budgets=budgets.views,
+        burn=budgets.burn,
     )
 
 
-def problem_of(situation: Situation) -> Problem:
-    """State the problem to be solved."""
-    return Problem(
-        rows=tuple(_row_problem(situation, key) for key in sorted(situation.eligible)),
-        capacity=situation.capacity,
-        service_time=situation.demand.service_time,
-    )
+def _eligible(
+    policy: PolicySet, drains: Mapping[str, float], wanted: Mapping[str, Wishes], stand: Mapping[str, Standing]
+) -> dict[RowKey, Eligibility]:
+    return {
+        key: narrowed(policy, key, eligibility(policy, key, drains), wanted[key.policy], stand) for key in policy.rows()
+    }
 
 
-def _row_problem(situation: Situation, key: RowKey) -> RowProblem:
-    policy = situation.policy
-    traffic = policy.policies[key.policy]
-    down = situation.down()
-    clusters = tuple(name for name in situation.eligible[key].clusters if name not in down)
-    prices = {name: situation.prices.clusters[name] for name in clusters}
-    before = situation.previous.rows.get(key) if situation.previous is not None else None
-    penalty = traffic.spec.objective.distance_penalty
-    return RowProblem(
-        key=key,
-        data_class=traffic.spec.data_class,
-        clusters=clusters,
-        on_prem=frozenset(name for name in clusters if policy.clusters[name].spec.site is Site.ON_PREM),
-        cost={
-            name: price.usd_per_million_tokens * (1 + penalty * distance(key.region, policy.clusters[name].spec.region))
-            for name, price in prices.items()
-        },
-        ceiling={name: situation.health.clusters[name].ceiling for name in clusters},
-        demand=situation.demand.rates[key],
-        incumbent=dict(before.target) if before is not None else {},
-        hold_split=any(not price.steers for price in prices.values()),
-    )
+def _bearing(
+    policy: PolicySet, eligible: Mapping[RowKey, Eligibility]
+) -> tuple[dict[str, Tightest], dict[tuple[str, str], frozenset[str]]]:
+    """Give the SLO that bears hardest on every cluster, and the clusters too slow for a policy even when idle.
+
+    An SLO that a cluster cannot keep anyhow bears on nothing: those requests go there only when they must.
+    """
+    users: dict[tuple[str, str], set[str]] = {}
+    for key, one in eligible.items():
+        if policy.policies[key.policy].spec.slo.ttft_p95 is not None:
+            users.setdefault((key.policy, key.region), set()).update(one.clusters)
+    tightest: dict[str, Tightest] = {}
+    slow: dict[tuple[str, str], frozenset[str]] = {}
+    for (name, region), clusters in sorted(users.items()):
+        slo = policy.policies[name].spec.slo.ttft_p95
+        if slo is None:
+            continue
+        left = {cluster: patience(policy.clusters[cluster], region, slo) for cluster in sorted(clusters)}
+        missing = frozenset(cluster for cluster, seconds in left.items() if seconds is not None and seconds < 0)
+        if missing:
+            slow[name, region] = missing
+        for cluster, seconds in left.items():
+            if seconds is not None and seconds >= 0:
+                before = tightest.get(cluster)
+                if before is None or seconds < before.patience:
+                    tightest[cluster] = Tightest(name, slo, seconds)
+    return tightest, slow

@@ -1,14 +1,22 @@
 """Last stage: nothing leaves the engine that breaks a rule. Independent of the stages that made the decision.
 
 Reads only the policy files and the decision, and says the rules again in its own words: it shares no code with
-eligibility, solver, projection or rounding, so that an error there cannot also hide here.
+eligibility, schedules, budgets, solver, projection or rounding, so that an error there cannot also hide here.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim
 
 from penstock_policies.decision import TOTAL_WEIGHT, Decision, HealthState, Row
 from penstock_policies.policyset import ANY_MODEL, PolicySet, RowKey
-from penstock_policies.schema import Cluster, TrafficPolicy
+from penstock_policies.schema import Budget, Cluster, TrafficPolicy
+from penstock_policies.words import DataClass
+
+_MINUTE = 60.0
 
 
 class VerifyError(Exception):
@@ -32,29 +40,43 @@ def verify(policy: PolicySet, decision: Decision) -> None:
 
     """
     expected = set(policy.rows())
+    down = frozenset(name for name, health in decision.health.items() if health.state is HealthState.DOWN)
+    laws: dict[tuple[str, str], frozenset[str]] = {}
     breaches: dict[RowKey, tuple[str, ...]] = {}
     for key in sorted(expected | set(decision.rows)):
         if key not in decision.rows:
             breaches[key] = ("row missing",)
         elif key not in expected:
             breaches[key] = ("row of no policy",)
-        elif broken := _row_breaches(policy, decision, decision.rows[key]):
-            breaches[key] = tuple(broken)
+        else:
+            about = (key.policy, key.model)
+            law = laws.get(about)
+            if law is None:
+                law = laws[about] = _lawful(policy, decision, key)
+            broken = _row_breaches(policy.policies[key.policy], decision.rows[key], law, down)
+            if broken:
+                breaches[key] = tuple(broken)
     if breaches:
         raise VerifyError(breaches)
 
 
-def _row_breaches(policy: PolicySet, decision: Decision, row: Row) -> list[str]:
-    traffic = policy.policies[row.key.policy]
-    lawful = {
+def _lawful(policy: PolicySet, decision: Decision, key: RowKey) -> frozenset[str]:
+    """Name the clusters that must be in a row: the same for every region of a policy and a model."""
+    traffic = policy.policies[key.policy]
+    able = {
         name
         for name, cluster in policy.clusters.items()
-        if _may_serve(policy, traffic, row.key, cluster) and decision.draining.get(name, 1.0) > 0
+        if _may_serve(policy, traffic, key, cluster) and decision.draining.get(name, 1.0) > 0
     }
-    breaches = [] if row.data_class is traffic.spec.data_class else [f"data class {row.data_class}"]
-    breaches.extend(_shape_breaches(row, lawful))
-    breaches.extend(_down_breaches(decision, row))
-    return breaches
+    within = {name for name in able if _within_hours(traffic, policy.clusters[name], decision.at)}
+    spent = [
+        budget
+        for name, budget in policy.budgets.items()
+        if budget.spec.on_exhausted == "reject" and name in decision.budgets and decision.budgets[name].exhausted
+    ]
+    return frozenset(
+        name for name in within or able if not any(_unpaid(budget, traffic, policy.clusters[name]) for budget in spent)
+    )
 
 
 def _may_serve(policy: PolicySet, traffic: TrafficPolicy, key: RowKey, cluster: Cluster) -> bool:
@@ -62,6 +84,11 @@ def _may_serve(policy: PolicySet, traffic: TrafficPolicy, key: RowKey, cluster: 
         return False
     if key.model not in (ANY_MODEL, *cluster.spec.models):
         return False
+    version = traffic.spec.versions.get(key.model)
+    if version is not None:
+        served = cluster.spec.model_versions.get(key.model)
+        if served is None or served not in (version.stable, version.canary):
+            return False
     for rule in policy.residency.values():
         if rule.spec.data_class != traffic.spec.data_class:
             continue
@@ -72,28 +99,69 @@ def _may_serve(policy: PolicySet, traffic: TrafficPolicy, key: RowKey, cluster: 
     return True
 
 
-def _shape_breaches(row: Row, lawful: set[str]) -> list[str]:
-    breaches: list[str] = []
+def _unpaid(budget: Budget, traffic: TrafficPolicy, cluster: Cluster) -> bool:
+    if traffic.spec.data_class is DataClass.RESTRICTED:
+        return False
+    scope = budget.spec.scope
+    facts = ((scope.policy, traffic.name), (scope.cluster, cluster.name), (scope.site, cluster.spec.site))
+    return all(wanted is None or wanted == fact for wanted, fact in facts)
+
+
+def _within_hours(traffic: TrafficPolicy, cluster: Cluster, now: float) -> bool:
+    """Tell whether the first schedule in force that says ``only`` names the cluster, or none says it."""
+    for schedule in traffic.spec.schedules:
+        only = schedule.only
+        if only is None or not _fired(schedule.cron, schedule.time_zone, now - schedule.duration, now):
+            continue
+        facts = ((only.clusters, cluster.name), (only.sites, cluster.spec.site), (only.regions, cluster.spec.region))
+        return all(allowed is None or fact in allowed for allowed, fact in facts)
+    return True
+
+
+def _fired(cron: str, zone: str, after: float, now: float) -> bool:
+    """Tell whether a cron expression fired after a moment and not after ``now``."""
+    firing = _first_firing(cron, zone, int(after // _MINUTE))
+    return firing is not None and firing <= now
+
+
+@lru_cache(maxsize=1024)
+def _first_firing(cron: str, zone: str, minute: int) -> float | None:
+    firing: datetime | None = next(CronSim(cron, datetime.fromtimestamp(minute * _MINUTE, ZoneInfo(zone))), None)
+    return firing.timestamp() if firing is not None else None
+
+
+def _row_breaches(traffic: TrafficPolicy, row: Row, lawful: frozenset[str], down: frozenset[str]) -> list[str]:
+    breaches = [] if row.data_class is traffic.spec.data_class else [f"data class {row.data_class}"]
     if set(row.weights) != lawful:
         breaches.append(f"weights name {sorted(row.weights)}, lawful are {sorted(lawful)}")
-    if set(row.legs) != set(row.weights):
-        breaches.append("legs and weights name different clusters")
-    if any(type(weight) is not int or weight < 0 for weight in row.weights.values()):
-        breaches.append(f"weights are not whole and positive: {dict(row.weights)}")
-    elif row.weights and sum(row.weights.values()) != TOTAL_WEIGHT:
-        breaches.append(f"weights sum to {sum(row.weights.values())}")
-    for chosen, leg in sorted(row.legs.items()):
-        if not leg or leg[0] != chosen:
-            breaches.append(f"leg {chosen} does not begin with itself")
-        if len(set(leg)) != len(leg):
-            breaches.append(f"leg {chosen} names a cluster twice")
-        if not set(leg) <= lawful:
-            breaches.append(f"leg {chosen} reaches {sorted(set(leg) - lawful)}")
+    if bool(row.weights) == bool(row.refusal):
+        breaches.append("weights and a refusal" if row.weights else "neither weights nor a refusal")
+    breaches.extend(_weight_breaches(row))
+    breaches.extend(_leg_breaches(row, lawful))
+    serving = {name for name, weight in row.weights.items() if weight > 0}
+    if not down.issuperset(row.weights):
+        breaches.extend(f"{name} is down and has weight" for name in sorted(serving & down))
     return breaches
 
 
-def _down_breaches(decision: Decision, row: Row) -> list[str]:
-    down = {name for name in row.weights if name in decision.health and decision.health[name].state is HealthState.DOWN}
-    if down == set(row.weights):
-        return []
-    return [f"{name} is down and has weight" for name in sorted(down) if row.weights[name] > 0]
+def _weight_breaches(row: Row) -> list[str]:
+    if any(type(weight) is not int or weight < 0 for weight in row.weights.values()):
+        return [f"weights are not whole and positive: {dict(row.weights)}"]
+    if row.weights and sum(row.weights.values()) != TOTAL_WEIGHT:
+        return [f"weights sum to {sum(row.weights.values())}"]
+    return []
+
+
+def _leg_breaches(row: Row, lawful: frozenset[str]) -> list[str]:
+    breaches: list[str] = []
+    if set(row.legs) != set(row.weights):
+        breaches.append("legs and weights name different clusters")
+    for chosen, leg in sorted(row.legs.items()):
+        named = set(leg)
+        if not leg or leg[0] != chosen:
+            breaches.append(f"leg {chosen} does not begin with itself")
+        if len(named) != len(leg):
+            breaches.append(f"leg {chosen} names a cluster twice")
+        if not named <= lawful:
+            breaches.append(f"leg {chosen} reaches {sorted(named - lawful)}")
+    return breaches

@@ -1,14 +1,12 @@
 """Fifth stage, as a greedy waterfall: fill the preferred clusters to capacity, spill the rest to the next ones.
 
-Rows take turns, the strictest data class first, then those with the fewest choices; within a row on-prem clusters fill
-first, then the cheapest. Explainable at a glance and unable to fail, which is why it stays as the rung below any better
-solver.
+Rows take turns, the strictest data class first, then those with the fewest choices; within a row clusters that keep the
+SLO come before those that miss it, then tiers fill in order, and within a tier the cluster of least merit first.
+Ceilings are kept where there is room elsewhere; floors, budgets and surviving a loss are beyond it. Explainable at a
+glance and unable to fail, which is why it stays as the rung below the optimum.
 """
 
-from collections.abc import Mapping
-
-from penstock_policies.engine.plan import Outcome, Problem, RowPlan, RowProblem
-from penstock_policies.policyset import RowKey
+from penstock_policies.engine.plan import Outcome, Problem, RowPlan, RowProblem, Solution
 
 _SAVING = 0.05
 """What a cheaper cluster must save to displace one in use: moving costs caches, and prices quiver."""
@@ -19,30 +17,33 @@ _NEGLIGIBLE = 0.01
 _ROUNDING = 1e-12
 
 
-def solve(problem: Problem) -> Mapping[RowKey, RowPlan]:
+def solve(problem: Problem) -> Solution:
     """Share out the clusters' capacity among all rows."""
     room = dict(problem.capacity)
     order = sorted(problem.rows, key=lambda row: (-row.data_class.strictness, len(row.clusters), row.key))
-    return {row.key: _fill(row, problem, room) for row in order if row.clusters}
+    return Solution({row.key: _fill(row, problem, room) for row in order if row.clusters})
 
 
 class _Pour:
     """One row being filled: what is still to be placed, and what each cluster has got."""
 
-    def __init__(self, row: RowProblem, problem: Problem, room: dict[str, float]) -> None:
+    def __init__(self, row: RowProblem, room: dict[str, float]) -> None:
         self.shares = dict.fromkeys(row.clusters, 0.0)
         self.rest = 1.0
         self._row = row
-        self._service = problem.service_time
         self._room = room
         self._measured = row.demand >= _NEGLIGIBLE
 
     def into(self, name: str, wanted: float, *, bounded: bool = True) -> None:
         """Place up to ``wanted`` of the row in a cluster; unless ``bounded``, whatever its room and ceiling."""
         taken = min(wanted, self.rest)
-        load = self._row.demand * self._service[name]
+        load = self._row.demand * self._row.work[name]
         if bounded:
             taken = min(taken, self._row.ceiling.get(name, 1.0) - self.shares[name])
+            for bound in self._row.bounds:
+                if name in bound.clusters:
+                    filled = sum(share for other, share in self.shares.items() if other in bound.clusters)
+                    taken = min(taken, bound.ceiling - filled)
             if self._measured:
                 taken = min(taken, max(0.0, self._room[name]) / load)
         if taken <= 0:
@@ -55,15 +56,12 @@ class _Pour:
 
 
 def _fill(row: RowProblem, problem: Problem, room: dict[str, float]) -> RowPlan:
-    pour = _Pour(row, problem, room)
-    order = sorted(row.clusters, key=lambda name: _rank(row, name))
-    for name in order:
-        if name in row.on_prem:
+    pour = _Pour(row, room)
+    for stage in sorted({_stage(row, name) for name in row.clusters}):
+        names = [name for name in row.clusters if _stage(row, name) == stage]
+        _pour_as_before(pour, row, [name for name in names if name in row.held])
+        for name in sorted(names, key=lambda one: _rank(row, one)):
             pour.into(name, 1.0)
-    if row.hold_split:
-        _pour_as_before(pour, row)
-    for name in order:
-        pour.into(name, 1.0)
     outcome = Outcome.PLANNED
     if pour.rest > 0:
         outcome = _pour_excess(pour, row, problem)
@@ -71,15 +69,19 @@ def _fill(row: RowProblem, problem: Problem, room: dict[str, float]) -> RowPlan:
     return RowPlan({name: share / whole for name, share in pour.shares.items()}, outcome)
 
 
-def _rank(row: RowProblem, name: str) -> tuple[bool, float, int]:
+def _stage(row: RowProblem, name: str) -> tuple[bool, int]:
+    return name in row.slow, row.tier[name]
+
+
+def _rank(row: RowProblem, name: str) -> tuple[float, int]:
     in_use = row.incumbent.get(name, 0.0) >= _IN_USE
-    cost = row.cost[name] * (1 - _SAVING if in_use else 1.0)
-    return name not in row.on_prem, cost, row.clusters.index(name)
+    merit = row.merit[name] * (1 - _SAVING if in_use else 1.0)
+    return merit, row.clusters.index(name)
 
 
-def _pour_as_before(pour: _Pour, row: RowProblem) -> None:
-    """Keep the proportions between clusters elsewhere than on-prem, for their prices cannot be compared."""
-    before = {name: row.incumbent.get(name, 0.0) for name in row.clusters if name not in row.on_prem}
+def _pour_as_before(pour: _Pour, row: RowProblem, held: list[str]) -> None:
+    """Keep the proportions between clusters whose prices cannot be compared."""
+    before = {name: row.incumbent.get(name, 0.0) for name in held}
     whole = sum(before.values())
     rest = pour.rest
     for name, share in before.items():

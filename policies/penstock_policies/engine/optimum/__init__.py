@@ -1,0 +1,11 @@
+"""The optimum: all rows placed on all clusters at once by a linear program, solved exactly.
+
+Pure and deterministic. :func:`~penstock_policies.engine.optimum.solver.solve` is a
+:data:`~penstock_policies.engine.plan.Solver`. Its parts: ``groups`` gathers rows that no coefficient tells apart,
+``columns`` and ``formulate`` write the program, ``simplex`` has HiGHS solve it level by level, ``answer`` reads shares,
+prices and gaps off the result.
+"""
+
+from penstock_policies.engine.optimum.solver import solve
+
+__all__ = ["solve"]
