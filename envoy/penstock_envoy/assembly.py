@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Final, cast
 
 from penstock_envoy import names, protos
+from penstock_envoy.affinity import placed
 from penstock_envoy.legs import Leg
 from penstock_envoy.routes import RouteTable
 from penstock_policies.policyset import RowKey
@@ -17,9 +18,12 @@ _UNHEALTHY: Final = 2
 
 
 def assemble_routes(
-    table: RouteTable, rows: Mapping[RowKey, tuple[Leg, ...]], data_class_of: Mapping[str, DataClass]
+    table: RouteTable,
+    rows: Mapping[RowKey, tuple[Leg, ...]],
+    refusals: Mapping[RowKey, str],
+    data_class_of: Mapping[str, DataClass],
 ) -> bytes:
-    """A route configuration with the legs of ``rows``; a row without legs is refused with 503."""
+    """A route configuration with the legs of ``rows``; a row without legs is refused with 503 for its reason."""
     config = protos.RouteConfiguration()
     config.ParseFromString(table.frame)
     routes = config.virtual_hosts[0].routes
@@ -29,7 +33,7 @@ def assemble_routes(
             continue
         legs = rows[template.row]
         if not legs:
-            routes.add().MergeFromString(template.refusal)
+            routes.add().MergeFromString(template.refusal(refusals.get(template.row, "")))
             continue
         route = routes.add()
         route.MergeFromString(template.body)
@@ -37,7 +41,7 @@ def assemble_routes(
         # One attempt for each place in the list: a further one would find no cluster and hide the last real answer.
         action.retry_policy.num_retries.value = max(len(leg.members) for leg in legs) - 1
         data_class = data_class_of[template.row.policy]
-        for leg in legs:
+        for leg in placed(legs, template.homes) if template.homes else legs:
             weighted = action.weighted_clusters.clusters.add()
             weighted.name = names.leg(data_class, leg.members)
             weighted.weight.value = leg.weight

@@ -11,7 +11,9 @@ from typing import Final
 from envoy_data_plane.envoy.config.cluster import v3 as cluster
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.extensions.clusters.composite import v3 as composite
+from envoy_data_plane.envoy.extensions.load_balancing_policies.common import v3 as lb
 from envoy_data_plane.envoy.extensions.load_balancing_policies.least_request import v3 as least_request
+from envoy_data_plane.envoy.extensions.load_balancing_policies.maglev import v3 as maglev
 from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 from envoy_data_plane.envoy.extensions.upstreams.http import v3 as upstream_http
 from envoy_data_plane.envoy.type import v3 as envoy_type
@@ -35,6 +37,10 @@ _TLS_IDLE: Final = timedelta(seconds=50)
 # sooner; what a trial costs is a handful of attempts that are retried elsewhere.
 _MAX_EJECTIONS: Final = 4
 
+# Percent of the mean of requests in flight at which an endpoint takes no more conversations it does not owe an answer
+# yet: a warm prefix cache is worth a short wait, and not a long queue.
+_BUSIEST: Final = 150
+
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -48,15 +54,15 @@ def has_fixed_addresses(spec: ClusterSpec) -> bool:
     return True
 
 
-def author_cluster(document: Cluster) -> bytes:
-    """The Envoy cluster of a policy cluster."""
+def author_cluster(document: Cluster, *, affine: bool = False) -> bytes:
+    """The Envoy cluster of a policy cluster; an ``affine`` one keeps conversations on one endpoint."""
     spec = document.spec
     secure = spec.endpoints[0].tls
     outlier = spec.outlier_detection
     authored = cluster.Cluster(
         name=document.name,
         connect_timeout=timedelta(seconds=spec.connect_timeout),
-        load_balancing_policy=_least_request(),
+        load_balancing_policy=_load_balancing(_bounded_hash() if affine else _least_request()),
         # No panic: when no endpoint is healthy the leg goes on to its next member at once.
         common_lb_config=cluster.ClusterCommonLbConfig(healthy_panic_threshold=envoy_type.Percent(value=0.0)),
         circuit_breakers=_circuit_breakers(),
@@ -108,19 +114,25 @@ def author_leg(name: str, members: tuple[str, ...]) -> bytes:
     )
 
 
-def _least_request() -> cluster.LoadBalancingPolicy:
+def _least_request() -> core.TypedExtensionConfig:
     # LLM requests differ a hundredfold in work, so requests in flight are the load that counts. A full scan, because
     # clusters have few endpoints and each is dear: the power of two choices leaves one of four idle too often.
     policy = least_request.LeastRequest(selection_method=least_request.LeastRequestSelectionMethod.FULL_SCAN)
-    return cluster.LoadBalancingPolicy(
-        policies=[
-            cluster.LoadBalancingPolicyPolicy(
-                typed_extension_config=core.TypedExtensionConfig(
-                    name="envoy.load_balancing_policies.least_request", typed_config=protobuf.Any.pack(policy)
-                )
-            )
-        ]
+    return core.TypedExtensionConfig(
+        name="envoy.load_balancing_policies.least_request", typed_config=protobuf.Any.pack(policy)
     )
+
+
+def _bounded_hash() -> core.TypedExtensionConfig:
+    # Requests without a hash, those of policies without affinity among them, go to any endpoint within the bound.
+    policy = maglev.Maglev(consistent_hashing_lb_config=lb.ConsistentHashingLbConfig(hash_balance_factor=_BUSIEST))
+    return core.TypedExtensionConfig(
+        name="envoy.load_balancing_policies.maglev", typed_config=protobuf.Any.pack(policy)
+    )
+
+
+def _load_balancing(chosen: core.TypedExtensionConfig) -> cluster.LoadBalancingPolicy:
+    return cluster.LoadBalancingPolicy(policies=[cluster.LoadBalancingPolicyPolicy(typed_extension_config=chosen)])
 
 
 def _circuit_breakers() -> cluster.CircuitBreakers:

@@ -67,6 +67,7 @@ class Compiler:
             for row, legs_of_row in legs.items()
             for leg in legs_of_row
         }
+        refusals = {row: decision.rows[row].refusal for row in plan.rows if not legs[row]}
         resources = [
             *plan.fixed,
             *(EnvoyResource(resource.CLUSTER, name, self._leg(name, members)) for name, members in used.items()),
@@ -75,14 +76,16 @@ class Compiler:
                 for name, body in plan.endpoints.items()
             ),
             *(
-                EnvoyResource(resource.ROUTE, name, assemble_routes(table, legs, plan.data_class_of))
+                EnvoyResource(resource.ROUTE, name, assemble_routes(table, legs, refusals, plan.data_class_of))
                 for name, table in plan.tables.items()
             ),
         ]
         return tuple(sorted(resources, key=lambda each: (each.type_url, each.name)))
 
     def warm(self, policy: PolicySet, decision: Decision, group: str) -> None:
-        """Author, ahead of need, what any single drain or undrain would ask for. Slow: call it in a worker thread.
+        """Author, ahead of need, what any single drain, undrain, schedule or exhausted budget would ask for.
+
+        Slow: call it in a worker thread.
 
         Raises:
             CompileError: the group is unknown.
@@ -111,12 +114,16 @@ def _author(policy: PolicySet, group: str) -> _Plan:
     listeners = [policy.listeners[name] for name in spec.listeners]
     classes = {each for listener in listeners for each in listener.spec.data_class.at_least()}
     policies = [each for data_class in classes for each in policies_of(policy, data_class)]
+    affine = {name for each in policies if each.spec.affinity is not None for name in each.spec.clusters}
     clusters = [policy.clusters[name] for name in sorted({name for each in policies for name in each.spec.clusters})]
     return _Plan(
         policy=policy,
         fixed=(
             *(EnvoyResource(resource.LISTENER, each.name, author_listener(each)) for each in listeners),
-            *(EnvoyResource(resource.CLUSTER, each.name, author_cluster(each)) for each in clusters),
+            *(
+                EnvoyResource(resource.CLUSTER, each.name, author_cluster(each, affine=each.name in affine))
+                for each in clusters
+            ),
         ),
         endpoints={
             each.name: canonical_endpoints(bytes(load_assignment(each)))

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from penstock_policies.decision import TOTAL_WEIGHT, Decision
+from penstock_policies.engine.budgets import in_scope
+from penstock_policies.engine.versions import wrong_version
 from penstock_policies.policyset import PolicySet, RowKey
+from penstock_policies.words import DataClass
 
 _MOST_PLACES: Final = 2
 
@@ -58,20 +61,43 @@ def legs_of(
 
 
 def possible_lists(policy: PolicySet, decision: Decision, key: RowKey) -> Iterator[tuple[str, ...]]:
-    """Every list the row may need next: with nothing drained, and after the drain of any one cluster more."""
-    document = policy.policies[key.policy]
-    preference = [
-        name
-        for name in policy.preference(document, key.model, key.region)
-        if policy.allowed(policy.clusters[name], document.spec.data_class) is None
-    ]
-    undrained = {name: (name, *(other for other in preference if other != name)) for name in preference}
+    """Every list the row may need next.
+
+    With nothing drained, within the hours of any one schedule, without what any one budget may forbid; as decided; and
+    each of these after the drain of any one cluster more.
+    """
     row = decision.rows.get(key)
-    for legs in (undrained, row.legs if row is not None else {}):
+    rows = [_legs(clusters) for clusters in _possible_clusters(policy, key)]
+    for legs in (*rows, row.legs if row is not None else {}):
         for gone in (None, *legs):
             for chosen, ordered in legs.items():
                 if chosen != gone:
                     yield with_places(policy, tuple(name for name in ordered if name != gone))
+
+
+def _possible_clusters(policy: PolicySet, key: RowKey) -> Iterator[tuple[str, ...]]:
+    """Who may serve a row that nobody has drained a cluster of, in order of preference: always, and at times."""
+    document = policy.policies[key.policy]
+    clusters = [
+        policy.clusters[name]
+        for name in policy.preference(document, key.model, key.region)
+        if policy.allowed(policy.clusters[name], document.spec.data_class) is None
+        and wrong_version(policy, key, name) is None
+    ]
+    yield tuple(each.name for each in clusters)
+    for schedule in document.spec.schedules:
+        only = schedule.only
+        if only is not None:
+            yield tuple(each.name for each in clusters if only.fits(each.name, each.spec.site, each.spec.region))
+    if document.spec.data_class is DataClass.RESTRICTED:
+        return  # exempt from budgets
+    for budget in policy.budgets.values():
+        if budget.spec.on_exhausted == "reject":
+            yield tuple(each.name for each in clusters if not in_scope(policy, budget, key.policy, each.name))
+
+
+def _legs(clusters: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    return {name: (name, *(other for other in clusters if other != name)) for name in clusters}
 
 
 def with_places(policy: PolicySet, ordered: tuple[str, ...]) -> tuple[str, ...]:

@@ -32,6 +32,11 @@ class Error:
     status: int
     code: str
     message: str
+    retry_after: int = 1
+    """Of a 503, in seconds. OpenAI's SDKs wait as long before they try again, unless it is more than a minute; without
+    it they come back within half a second."""
+    retriable: bool = True
+    """Whether trying again soon could help; if not, OpenAI's SDKs are told not to."""
 
     def body(self) -> str:
         """The response body."""
@@ -42,6 +47,15 @@ class Error:
 
 NO_POLICY: Final = Error(404, "no_policy", "No policy serves this path and model for data of this class.")
 NO_CLUSTER: Final = Error(503, "no_cluster_available", "No cluster may serve this request at the moment. Try again.")
+BUDGET_EXHAUSTED: Final = Error(
+    503,
+    "budget_exhausted",
+    "The budget for this traffic is spent, and no cluster outside it may serve this request.",
+    retry_after=60,
+    retriable=False,
+)
+REFUSALS: Final = (NO_CLUSTER, BUDGET_EXHAUSTED)
+"""What a row without clusters can be refused for: the codes of ``Row.refusal``."""
 
 _ANY_FLAG: Final[tuple[str, ...]] = ()
 # Status and Envoy response flags to error, first match wins. Direct responses pass through these mappers too: they
@@ -109,8 +123,9 @@ def header(
 def _reply_headers(error: Error) -> list[core.HeaderValueOption]:
     headers = [header("content-type", _JSON), header(REASON_HEADER, error.code)]
     if error.status == 503:
-        # OpenAI SDKs wait as long before they try again; without it they come back within half a second.
-        headers.append(header("retry-after", "1"))
+        headers.append(header("retry-after", str(error.retry_after)))
+    if not error.retriable:
+        headers.append(header("x-should-retry", "false"))
     return headers
 
 

@@ -16,8 +16,10 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
 from penstock_envoy import replies
+from penstock_envoy.affinity import hash_policy
 from penstock_envoy.endpoints import CLUSTER_KEY
 from penstock_envoy.matching import CLASS_HEADER, METADATA, class_matchers, model_is, model_named
+from penstock_policies.steering import Affinity
 from penstock_policies.words import DataClass
 
 # The first attempt may be repeated elsewhere as long as no response has begun. All of 5xx, because a crashed engine
@@ -61,8 +63,8 @@ def model_list(floor: DataClass, data_class: DataClass, models: tuple[str, ...])
     return _direct(match, action, headers)
 
 
-@lru_cache(maxsize=64)
-def served(floor: DataClass, data_class: DataClass, *, named: bool) -> bytes:
+@lru_cache(maxsize=512)
+def served(floor: DataClass, data_class: DataClass, affinity: Affinity | None, *, named: bool) -> bytes:
     """The route of a row, with no clusters yet: for requests that name some model, or that name none."""
     fields = {"class": data_class.value, "policy": "", "model": ""}
     mark = protobuf.Struct(fields={key: protobuf.Value(string_value=text) for key, text in fields.items()})
@@ -71,7 +73,8 @@ def served(floor: DataClass, data_class: DataClass, *, named: bool) -> bytes:
             match=_match(floor, data_class, _row_model(named=named)),
             metadata=core.Metadata(filter_metadata={METADATA: mark}),
             route=route.RouteAction(
-                weighted_clusters=route.WeightedCluster(),
+                weighted_clusters=route.WeightedCluster(use_hash_policy=True if affinity else None),
+                hash_policy=hash_policy(affinity) if affinity else [],
                 # No limit on the whole of a stream; the listener limits its silence.
                 timeout=timedelta(0),
                 auto_host_rewrite=True,
@@ -88,9 +91,9 @@ def served(floor: DataClass, data_class: DataClass, *, named: bool) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def refused(floor: DataClass, data_class: DataClass, *, named: bool) -> bytes:
-    """The route of a row that no cluster may serve: 503."""
-    return _direct(_match(floor, data_class, _row_model(named=named)), *replies.refuse(replies.NO_CLUSTER))
+def refused(floor: DataClass, data_class: DataClass, error: replies.Error, *, named: bool) -> bytes:
+    """The route of a row that no cluster may serve: 503 with the reason."""
+    return _direct(_match(floor, data_class, _row_model(named=named)), *replies.refuse(error))
 
 
 @lru_cache(maxsize=64)

@@ -7,11 +7,11 @@ Order, first match wins: stricter classes first; within a class the list of mode
 that name models before those that take any, and last the refusals, so that each class ends in an answer of its own.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import cast
 
-from penstock_envoy import names, protos
+from penstock_envoy import names, protos, replies
 from penstock_envoy import route_prototypes as prototypes
 from penstock_envoy.matching import METADATA
 from penstock_policies.policyset import ANY_MODEL, PolicySet, RowKey
@@ -21,11 +21,18 @@ from penstock_policies.words import DataClass
 
 @dataclass(frozen=True, slots=True)
 class RouteTemplate:
-    """One route. With a ``row`` it awaits clusters, and ``refusal`` is served when there are none."""
+    """One route. With a ``row`` it awaits clusters."""
 
     body: bytes
     row: RowKey | None = None
-    refusal: bytes = b""
+    homes: tuple[str, ...] = ()
+    """Where conversations are to be kept together: every cluster that may ever serve them, in the policy's order."""
+    refusals: Mapping[str, bytes] = field(default_factory=dict)
+    """Reason to what is served when there are no clusters."""
+
+    def refusal(self, reason: str) -> bytes:
+        """What is served without clusters; an engine's newer reason is told as the general one."""
+        return self.refusals.get(reason, self.refusals[replies.NO_CLUSTER.code])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +70,15 @@ def _class_routes(policy: PolicySet, floor: DataClass, data_class: DataClass, re
             row = RowKey(each.name, region, model)
             name, path, named = names.route(data_class, each.name, model), each.spec.match.path, model != ANY_MODEL
             yield RouteTemplate(
-                body=_specialised(prototypes.served(floor, data_class, named=named), name, path, row),
+                body=_specialised(
+                    prototypes.served(floor, data_class, each.spec.affinity, named=named), name, path, row
+                ),
                 row=row,
-                refusal=_specialised(prototypes.refused(floor, data_class, named=named), name, path, row),
+                homes=tuple(c.name for c in policy.candidates(each, model)) if each.spec.affinity else (),
+                refusals={
+                    error.code: _specialised(prototypes.refused(floor, data_class, error, named=named), name, path, row)
+                    for error in replies.REFUSALS
+                },
             )
     for path in sorted({each.spec.match.path for each in policies}):
         yield RouteTemplate(

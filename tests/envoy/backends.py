@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+_LONGEST = 10.0
+"""Seconds that an answer is held back, whatever a test forgets."""
+
 
 @dataclass
 class Seen:
@@ -21,14 +24,21 @@ class Seen:
     body_bytes: int
 
 
+def _open() -> threading.Event:
+    gate = threading.Event()
+    gate.set()
+    return gate
+
+
 @dataclass
 class Backend:
-    """One endpoint. Set ``status`` to make it fail."""
+    """One endpoint. Set ``status`` to make it fail; clear ``gate`` to make it take its time."""
 
     name: str
     port: int = 0
     status: int = 200
     seen: list[Seen] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=_open)
 
 
 @contextmanager
@@ -39,12 +49,15 @@ def backend(name: str, tls: ssl.SSLContext | None = None) -> Iterator[Backend]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         server_version = "secret-engine/1.2.3"
+        # Headers and body are two writes: without this the second waits 40 ms for the first to be acknowledged.
+        disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             self.rfile.read(length)
             headers = {key.lower(): value for key, value in self.headers.items()}
             stub.seen.append(Seen(self.path, headers, length))
+            stub.gate.wait(_LONGEST)
             body = json.dumps({"served_by": stub.name}).encode()
             self.send_response(stub.status)
             self.send_header("content-type", "application/json")

@@ -11,6 +11,7 @@ from penstock_envoy.compiler import Compiler
 from penstock_envoy.process import EnvoyProcess
 from penstock_envoy.residency import prove
 from penstock_envoy.static import static_bootstrap
+from penstock_policies.decision import Decision
 from penstock_policies.policyset import PolicySet
 from tests.envoy.backends import Backend, backend, refusing_port
 from tests.envoy.fleet import GROUP, MODEL, decision, fleet
@@ -79,32 +80,63 @@ class StaticEdge:
         return str(reply.json["served_by"])
 
 
+HOMES = {"onprem-fra": ("onprem-1", "onprem-2"), "cloud-eu-west": ("eu",), "cloud-us-east": ("us",)}
+"""Each cluster's stub endpoints."""
+
+
 @contextmanager
 def static_edge(
-    *, drained: Sequence[str] = (), favourite: str = "", refusing: Sequence[str] = (), unhealthy: Sequence[str] = ()
+    *,
+    drained: Sequence[str] = (),
+    favourite: str = "",
+    refusing: Sequence[str] = (),
+    unhealthy: Sequence[str] = (),
+    affinity: str = "",
+    weights: Mapping[str, int] | None = None,
+    refusal: str = "",
 ) -> Iterator[StaticEdge]:
     """An Envoy before stub endpoints ``onprem-1``, ``onprem-2``, ``eu`` and ``us``.
 
     ``refusing`` endpoints refuse connections; ``unhealthy`` ones are told to Envoy as such.
     """
     with ExitStack() as stack:
+        backends, ports = stack.enter_context(stub_endpoints(refusing))
+        policy = fleet(addresses(ports), affinity=affinity)
+        marked = {
+            home: tuple(f"127.0.0.1:{ports[name]}" for name in names if name in unhealthy)
+            for home, names in HOMES.items()
+        }
+        decided = decision(
+            policy, drained=drained, favourite=favourite, unhealthy=marked, weights=weights, refusal=refusal
+        )
+        yield stack.enter_context(edge_before(policy, decided, backends))
+
+
+@contextmanager
+def stub_endpoints(refusing: Sequence[str] = ()) -> Iterator[tuple[dict[str, Backend], dict[str, int]]]:
+    """The running endpoints, and the port of each of all."""
+    with ExitStack() as stack:
         backends: dict[str, Backend] = {}
         ports: dict[str, int] = {}
-        for name in ("onprem-1", "onprem-2", "eu", "us"):
+        for name in (each for names in HOMES.values() for each in names):
             if name in refusing:
                 ports[name] = stack.enter_context(refusing_port())
             else:
                 backends[name] = stack.enter_context(backend(name))
                 ports[name] = backends[name].port
-        homes = {"onprem-fra": ("onprem-1", "onprem-2"), "cloud-eu-west": ("eu",), "cloud-us-east": ("us",)}
-        policy = fleet({home: [("127.0.0.1", ports[name]) for name in names] for home, names in homes.items()})
-        marked = {
-            home: tuple(f"127.0.0.1:{ports[name]}" for name in names if name in unhealthy)
-            for home, names in homes.items()
-        }
-        decided = decision(policy, drained=drained, favourite=favourite, unhealthy=marked)
-        resources = Compiler().compile(policy, decided, GROUP)
-        prove(policy, resources, GROUP)
-        bootstrap = static_bootstrap(resources, listener_ports=dict.fromkeys(policy.listeners, 0))
-        envoy = stack.enter_context(EnvoyProcess(bootstrap))
+        yield backends, ports
+
+
+def addresses(ports: Mapping[str, int]) -> dict[str, list[tuple[str, int]]]:
+    """Each cluster's endpoints on loopback."""
+    return {home: [("127.0.0.1", ports[name]) for name in names] for home, names in HOMES.items()}
+
+
+@contextmanager
+def edge_before(policy: PolicySet, decided: Decision, backends: dict[str, Backend]) -> Iterator[StaticEdge]:
+    """An Envoy with what is compiled of a decision, once it is proven."""
+    resources = Compiler().compile(policy, decided, GROUP)
+    prove(policy, resources, GROUP)
+    bootstrap = static_bootstrap(resources, listener_ports=dict.fromkeys(policy.listeners, 0))
+    with EnvoyProcess(bootstrap) as envoy:
         yield StaticEdge(policy, envoy, backends)

@@ -107,8 +107,13 @@ DEFAULT_ENDPOINTS: Mapping[str, Collection[tuple[str, int]]] = {
 }
 
 
-def fleet(endpoints: Mapping[str, Collection[tuple[str, int]]] = DEFAULT_ENDPOINTS) -> PolicySet:
-    """Three clusters, three listeners and a policy for each class."""
+CHAT_CLUSTERS = "clusters: [onprem-fra, cloud-eu-west, cloud-us-east]"
+
+
+def fleet(endpoints: Mapping[str, Collection[tuple[str, int]]] = DEFAULT_ENDPOINTS, *, affinity: str = "") -> PolicySet:
+    """Three clusters, three listeners and a policy for each class; ``affinity`` is that of the policy ``chat``."""
+    assert CHAT_CLUSTERS in RULES
+    rules = RULES.replace(CHAT_CLUSTERS, f"{CHAT_CLUSTERS}\n  affinity: {affinity}") if affinity else RULES
     sites = {
         "onprem-fra": ("on_prem", "eu-central"),
         "cloud-eu-west": ("cloud", "eu-west"),
@@ -118,7 +123,7 @@ def fleet(endpoints: Mapping[str, Collection[tuple[str, int]]] = DEFAULT_ENDPOIN
         cluster(name, endpoints[name], site=site, region=region, models="llama-3-70b, bge-m3")
         for name, (site, region) in sites.items()
     ]
-    return policy_set(*clusters, RULES)
+    return policy_set(*clusters, rules)
 
 
 def decision(
@@ -126,18 +131,26 @@ def decision(
     *,
     drained: Collection[str] = (),
     favourite: str = "",
+    weights: Mapping[str, int] | None = None,
     unhealthy: Mapping[str, tuple[str, ...]] | None = None,
     frozen: str = "",
+    refusal: str = "",
     name: str = "by-hand",
 ) -> Decision:
-    """All weight on ``favourite`` where a row has it, else on the first of the row's preference."""
+    """All weight on ``favourite`` where a row has it, else on the first of the row's preference.
+
+    A row whose clusters are those of ``weights`` has these; one that has no cluster left is refused for ``refusal``.
+    """
     return Decision(
         id=name,
         at=0.0,
         policy_digest=policy.digest,
         rung=Rung.STATIC,
         frozen=frozen,
-        rows={key: _row(policy, key, drained, favourite) for key in policy.rows()},
+        rows={
+            key: _row(policy, key, drained=drained, favourite=favourite, weights=weights or {}, refusal=refusal)
+            for key in policy.rows()
+        },
         health={
             each: ClusterHealth(HealthState.UP, 0.0, unhealthy_endpoints=keys)
             for each, keys in (unhealthy or {}).items()
@@ -147,7 +160,15 @@ def decision(
     )
 
 
-def _row(policy: PolicySet, key: RowKey, drained: Collection[str], favourite: str) -> Row:
+def _row(
+    policy: PolicySet,
+    key: RowKey,
+    *,
+    drained: Collection[str],
+    favourite: str,
+    weights: Mapping[str, int],
+    refusal: str,
+) -> Row:
     document = policy.policies[key.policy]
     eligible = [
         each
@@ -158,9 +179,12 @@ def _row(policy: PolicySet, key: RowKey, drained: Collection[str], favourite: st
     return Row(
         key=key,
         data_class=document.spec.data_class,
-        weights={each: TOTAL_WEIGHT if each == chosen else 0 for each in eligible},
+        weights=weights
+        if set(weights) == set(eligible)
+        else {each: TOTAL_WEIGHT * (each == chosen) for each in eligible},
         legs={each: (each, *(other for other in eligible if other != each)) for each in eligible},
         target={},
         excluded={},
         reason="by hand",
+        refusal="" if eligible else refusal,
     )

@@ -158,9 +158,9 @@ def authored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in ("author_leg", "author_cluster", "author_listener", "author_routes"):
         real = getattr(compiler, name)
 
-        def recorded(*arguments: Any, name: str = name, real: Any = real) -> Any:
+        def recorded(*arguments: Any, name: str = name, real: Any = real, **options: Any) -> Any:
             calls.append(name)
-            return real(*arguments)
+            return real(*arguments, **options)
 
         monkeypatch.setattr(compiler, name, recorded)
     return calls

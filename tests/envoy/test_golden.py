@@ -26,9 +26,16 @@ GOLDEN = Path(__file__).parent / "golden"
 EXAMPLES = Path(__file__).parents[2] / "policies" / "examples"
 EXAMPLE_PREFIX = "example-"
 
+
+def policy_texts(home: Path) -> list[str]:
+    """The policy files below a folder, which may hold other YAML too."""
+    texts = [each.read_text(encoding="utf-8") for each in sorted(home.rglob("*.yaml"))]
+    return [text for text in texts if "apiVersion: penstock/" in text]
+
+
 CASES = sorted(
     [each.parent.name for each in GOLDEN.glob("*/policy.yaml")]
-    + [f"{EXAMPLE_PREFIX}{each.name}" for each in EXAMPLES.iterdir() if each.is_dir()]
+    + [f"{EXAMPLE_PREFIX}{each.name}" for each in EXAMPLES.iterdir() if policy_texts(each)]
 )
 
 
@@ -36,8 +43,7 @@ def case(name: str) -> tuple[PolicySet, Decision]:
     """The inputs of a case."""
     home = EXAMPLES / name.removeprefix(EXAMPLE_PREFIX) if name.startswith(EXAMPLE_PREFIX) else GOLDEN / name
     decided = home / "decision.yaml"
-    texts = [each.read_text(encoding="utf-8") for each in sorted(home.glob("*.yaml")) if each != decided]
-    policy = policy_set(*texts)
+    policy = policy_set(*policy_texts(home))
     options: dict[str, Any] = yaml.safe_load(decided.read_text(encoding="utf-8")) if decided.exists() else {}
     if "unhealthy" in options:
         options["unhealthy"] = {cluster: tuple(keys) for cluster, keys in options["unhealthy"].items()}

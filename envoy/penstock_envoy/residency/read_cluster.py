@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Final
 
 from envoy.extensions.load_balancing_policies.least_request.v3 import least_request_pb2
+from envoy.extensions.load_balancing_policies.maglev.v3 import maglev_pb2
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
@@ -18,6 +19,7 @@ from penstock_envoy.residency.strict import only, packed, parse, require
 _STRICT_DNS: Final = 1  # Cluster.DiscoveryType
 _EDS: Final = 3
 _CLUSTER_PROVIDED: Final = 6  # Cluster.LbPolicy
+_MAGLEV: Final = "type.googleapis.com/envoy.extensions.load_balancing_policies.maglev.v3.Maglev"
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -138,9 +140,15 @@ def _check_http_options(cluster: Message, what: str) -> None:
 
 
 def _check_load_balancing(cluster: Message, what: str) -> None:
+    """Both policies known choose among the cluster's own healthy endpoints and nothing else."""
     for policy in cluster.load_balancing_policy.policies:
-        config = packed(policy.typed_extension_config.typed_config, least_request_pb2.LeastRequest, what)
-        only(config, what, "selection_method")
+        holder = policy.typed_extension_config.typed_config
+        if holder.type_url == _MAGLEV:
+            hashed = packed(holder, maglev_pb2.Maglev, what)
+            only(hashed, what, "consistent_hashing_lb_config")
+            only(hashed.consistent_hashing_lb_config, what, "hash_balance_factor")
+        else:
+            only(packed(holder, least_request_pb2.LeastRequest, what), what, "selection_method")
 
 
 def _read_tls(cluster: Message, what: str) -> tuple[str | None, str]:

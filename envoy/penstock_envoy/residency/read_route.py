@@ -156,13 +156,23 @@ def _targets(route: Message) -> tuple[str, ...]:
     if action == "direct_response":
         return ()
     require(action == "route", "action", f"{action or 'none'} is not an action the proof knows")
-    only(route.route, "action", "cluster", "weighted_clusters", "timeout", "auto_host_rewrite", "retry_policy")
+    # A hash policy decides among the targets, which are all judged; it can name none.
+    only(
+        route.route,
+        "action",
+        "cluster",
+        "weighted_clusters",
+        "timeout",
+        "auto_host_rewrite",
+        "retry_policy",
+        "hash_policy",
+    )
     _check_retries(route.route.retry_policy)
     kind = route.route.WhichOneof("cluster_specifier")
     if kind == "cluster":
         return (str(route.route.cluster),)
     require(kind == "weighted_clusters", "action", f"{kind or 'no cluster'} does not name clusters")
-    only(route.route.weighted_clusters, "weighted_clusters", "clusters")
+    only(route.route.weighted_clusters, "weighted_clusters", "clusters", "use_hash_policy")
     for weighted in route.route.weighted_clusters.clusters:
         only(weighted, f"weighted cluster {weighted.name}", "name")
     targets = tuple(str(weighted.name) for weighted in route.route.weighted_clusters.clusters)
