@@ -1,15 +1,24 @@
 """The board on which every source pins its latest facts, and from which the engine's observations are taken.
 
-Owned by the composition root; written by the probes, the load reports and the cost feeds, all on the event loop's
-thread, so there is no lock. It keeps only what the policy set in force names: :meth:`ObservationBoard.apply` must be
-called with a policy set before its sources are told of it, and a fact about anything unknown is dropped.
+Owned by the composition root; written by the probes, the load reports, the engines' metrics, the feeds and the
+spending meter, all on the event loop's thread, so there is no lock. It keeps only what the policy set in force names:
+:meth:`ObservationBoard.apply` must be called with a policy set before its sources are told of it, and a fact about
+anything unknown is dropped.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from penstock_policies.observations import EndpointProbe, Load, Observations, Price
+from penstock_policies.observations import (
+    EndpointProbe,
+    EngineLoad,
+    Intensity,
+    Load,
+    Observations,
+    Price,
+    Spend,
+)
 from penstock_policies.policyset import PolicySet
 
 LOAD_MEMORY: Final = 60.0
@@ -18,7 +27,7 @@ region whose edges are gone from standing on people's screens for ever."""
 
 
 class ObservationBoard:
-    """The latest probes, load and prices."""
+    """The latest of everything that is observed."""
 
     def __init__(self) -> None:
         self._endpoints: Mapping[str, frozenset[str]] = {}
@@ -26,6 +35,9 @@ class ObservationBoard:
         self._probes: dict[str, dict[str, EndpointProbe]] = {}
         self._load: dict[str, Mapping[str, Load]] = {}
         self._prices: dict[str, Mapping[str, Price]] = {}
+        self._engines: dict[str, EngineLoad] = {}
+        self._carbon: dict[str, Mapping[str, Intensity]] = {}
+        self._spend: Mapping[str, Spend] = MappingProxyType({})
 
     def apply(self, policy_set: PolicySet) -> None:
         """Keep what this policy set names, drop the rest."""
@@ -41,6 +53,9 @@ class ObservationBoard:
         self._probes = {cluster: probes for cluster, probes in kept.items() if probes}
         self.set_load(self._load)
         self._prices = {feed: prices for feed, prices in self._prices.items() if feed in self._feeds}
+        self._carbon = {feed: figures for feed, figures in self._carbon.items() if feed in self._feeds}
+        self._engines = {name: load for name, load in self._engines.items() if name in self._endpoints}
+        self.set_spend({name: spend for name, spend in self._spend.items() if name in policy_set.budgets})
 
     def set_probe(self, cluster: str, endpoint: str, probe: EndpointProbe) -> None:
         """Pin what is known of one endpoint, by its ``address:port`` key."""
@@ -59,6 +74,22 @@ class ObservationBoard:
         if feed in self._feeds:
             self._prices[feed] = MappingProxyType(dict(prices))
 
+    def set_carbon(self, feed: str, figures: Mapping[str, Intensity]) -> None:
+        """Pin all carbon intensities of a feed, by key."""
+        if feed in self._feeds:
+            self._carbon[feed] = MappingProxyType(dict(figures))
+
+    def set_engine(self, cluster: str, load: EngineLoad | None) -> None:
+        """Pin what the engines of a cluster say of themselves; None: nothing is known any more."""
+        if load is None:
+            self._engines.pop(cluster, None)
+        elif cluster in self._endpoints:
+            self._engines[cluster] = load
+
+    def set_spend(self, spend: Mapping[str, Spend]) -> None:
+        """Pin what was spent under every budget."""
+        self._spend = MappingProxyType(dict(spend))
+
     def snapshot(self, now: float) -> Observations:
         """Everything known, as a value that later changes to the board do not touch."""
         load = {
@@ -69,4 +100,9 @@ class ObservationBoard:
             probes=MappingProxyType({name: MappingProxyType(dict(probes)) for name, probes in self._probes.items()}),
             load=MappingProxyType({region: MappingProxyType(facts) for region, facts in load.items() if facts}),
             prices=MappingProxyType(dict(self._prices)),
+            engines=MappingProxyType(
+                {name: fact for name, fact in self._engines.items() if now - fact.at <= LOAD_MEMORY}
+            ),
+            carbon=MappingProxyType(dict(self._carbon)),
+            spend=self._spend,
         )

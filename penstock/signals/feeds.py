@@ -1,9 +1,9 @@
-"""Cost feeds: one task per feed of the policy set in force, writing prices to the board.
+"""Cost feeds: one task per feed of the policy set in force, writing prices or carbon intensities to the board.
 
 Owned by the composition root, which calls :meth:`CostFeeds.apply` for every new policy set (after the board's own
 ``apply``). A feed that did not change keeps its task. A document that cannot be had or read changes nothing: the last
-good prices stand, growing older, and the error is shown; the feed is tried again soon, then ever less often, up to its
-refresh time. Every good read renews the prices' time, changed or not: the source still stands by them.
+good figures stand, growing older, and the error is shown; the feed is tried again soon, then ever less often, up to its
+refresh time. Every good read renews the figures' time, changed or not: the source still stands by them.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from typing import Final
 import aiohttp
 
 from penstock.signals.board import ObservationBoard
-from penstock.signals.price_document import PriceDocumentError, parse_prices
+from penstock.signals.price_document import PriceDocumentError, parse_carbon, parse_prices
 from penstock.signals.price_sources import PriceSource, PriceSourceError, source_of
 from penstock.signals.workers import Workers
-from penstock_policies.observations import Price
+from penstock_policies.observations import Intensity, Price
 from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import CostFeedSpec
 
@@ -45,7 +45,7 @@ class FeedState:
     failures: int = 0
     """Reads failed in a row."""
     prices: int = 0
-    """Prices in the last good document."""
+    """Figures in the last good document."""
 
     def age(self, now: float) -> float | None:
         """Seconds since the last good read."""
@@ -77,7 +77,7 @@ class CostFeeds:
         self._jitter = jitter or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._session: aiohttp.ClientSession | None = None
         self._states: dict[str, FeedState] = {}
-        self._prices: dict[str, Mapping[str, float]] = {}
+        self._figures: dict[str, Mapping[str, float]] = {}
         self._assigned: Mapping[str, _Assignment] = {}
         self._tried: dict[str, asyncio.Event] = {}
         self._workers = Workers[str, _Assignment]("cost feed", self._work)
@@ -90,7 +90,7 @@ class CostFeeds:
             )
         wanted = {name: _Assignment(feed.spec, Path(base_dir)) for name, feed in policy_set.feeds.items()}
         self._states = {name: self._states.get(name, FeedState(name)) for name in sorted(wanted)}
-        self._prices = {name: prices for name, prices in self._prices.items() if name in wanted}
+        self._figures = {name: figures for name, figures in self._figures.items() if name in wanted}
         same = {name for name, assignment in wanted.items() if self._assigned.get(name) == assignment}
         self._tried = {name: self._tried[name] if name in same else asyncio.Event() for name in wanted}
         self._assigned = wanted
@@ -120,35 +120,42 @@ class CostFeeds:
         spec = assignment.spec
         source = source_of(spec, assignment.base, self._session)
         # A source made anew has no earlier document to say "as before" of.
-        self._prices.pop(name, None)
+        self._figures.pop(name, None)
         while True:
-            good = await self._refresh(name, source, spec.max_age)
+            good = await self._refresh(name, source, spec)
             self._tried[name].set()
             pause = spec.refresh * self._jitter.uniform(1 - JITTER, 1 + JITTER)
             if not good:
                 pause = min(pause, FIRST_RETRY * 2.0 ** min(self._states[name].failures - 1, 30))
             await self._sleep(pause)
 
-    async def _refresh(self, name: str, source: PriceSource, max_age: float) -> bool:
+    async def _refresh(self, name: str, source: PriceSource, spec: CostFeedSpec) -> bool:
         """Read once; return whether it went well."""
         before = self._states[name]
         try:
             document = await source.fetch()
-            prices = self._prices[name] if document is None else parse_prices(document)
+            figures = self._figures[name] if document is None else _parse(document, spec)
         except (PriceSourceError, PriceDocumentError) as error:
             source.forget()
             if str(error) != before.error:
-                logger.warning("cost feed failed, last good prices stand", extra={"feed": name, "error": str(error)})
+                logger.warning("cost feed failed, last good figures stand", extra={"feed": name, "error": str(error)})
             self._states[name] = replace(before, error=str(error), failures=before.failures + 1)
             return False
         now = self._clock()
         age = before.age(now)
-        changed = prices != self._prices.get(name) or bool(before.error) or age is None or age > max_age
-        self._prices[name] = prices
-        self._states[name] = FeedState(name, refreshed_at=now, prices=len(prices))
-        self._board.set_prices(name, {key: Price(now, price) for key, price in prices.items()})
+        changed = figures != self._figures.get(name) or bool(before.error) or age is None or age > spec.max_age
+        self._figures[name] = figures
+        self._states[name] = FeedState(name, refreshed_at=now, prices=len(figures))
+        if spec.measures == "carbon":
+            self._board.set_carbon(name, {key: Intensity(now, figure) for key, figure in figures.items()})
+        else:
+            self._board.set_prices(name, {key: Price(now, figure) for key, figure in figures.items()})
         if before.error:
             logger.info("cost feed is well again", extra={"feed": name})
         if changed:
             self._notify()
         return True
+
+
+def _parse(document: bytes, spec: CostFeedSpec) -> Mapping[str, float]:
+    return parse_carbon(document) if spec.measures == "carbon" else parse_prices(document)

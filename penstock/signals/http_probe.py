@@ -1,20 +1,15 @@
 """One HTTP health probe of one endpoint: a GET on a fresh connection, judged by its status line alone."""
 
 import asyncio
-import functools
-import logging
-import ssl
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Self
 
 import aiohttp
 from yarl import URL
 
 from penstock.signals.probe_count import Answer, ProbeResult, judge_status
+from penstock.signals.trust import trust
 from penstock_policies.schema import Endpoint
-
-logger = logging.getLogger(__name__)
 
 LATE: Final = 0.25
 """Seconds past its time-out at which a probe's failure says more about this process (its event loop was held up, the
@@ -82,36 +77,13 @@ class HttpProbe:
                 url,
                 headers=headers,
                 allow_redirects=False,
-                ssl=True if endpoint.tls is None else await asyncio.to_thread(_trust, endpoint.tls.ca_file),
+                ssl=True if endpoint.tls is None else await asyncio.to_thread(trust, endpoint.tls.ca_file),
                 server_hostname=None if endpoint.tls is None else endpoint.tls.sni,
                 timeout=aiohttp.ClientTimeout(total=None),
             ) as response,
         ):
             # The body is never read: leaving the block closes the connection.
             return response.status
-
-
-def _trust(ca_file: str) -> ssl.SSLContext:
-    """Find out whom to trust. Parsing a system's roots takes 10 ms and more: done in a thread, and once a file."""
-    try:
-        modified = Path(ca_file).stat().st_mtime_ns
-    except OSError:
-        return _context(ca_file, None)
-    return _context(ca_file, modified)
-
-
-@functools.lru_cache(maxsize=64)
-def _context(ca_file: str, modified: int | None) -> ssl.SSLContext:
-    """Trust the roots in a file as it was at a time, or this machine's own where it has no such file.
-
-    The path is one of the Envoy host and need not exist here; calling every endpoint down for that would be wrong.
-    """
-    if modified is not None:
-        try:
-            return ssl.create_default_context(cafile=ca_file)
-        except (OSError, ssl.SSLError) as error:
-            logger.warning("CA file cannot be used for probes", extra={"file": ca_file, "error": str(error)})
-    return ssl.create_default_context()
 
 
 def _words(error: Exception) -> str:

@@ -1,11 +1,15 @@
-"""The price document, ``{"prices": [{"key": ..., "usdPerMillionTokens": ...}]}``: text in, prices out. Pure.
+"""The documents of cost feeds: text in, figures out. Pure.
+
+Prices come as ``{"prices": [{"key": ..., "usdPerMillionTokens": ...}]}``, carbon intensities as ``{"carbon": [{"key":
+..., "gramsPerMillionTokens": ...}]}``.
 
 Strict about its shape: an unknown field may change what a number means (a currency, a unit), so a document with one is
-refused whole. Not about its values: whether a price is absurd is judged by the engine, key by key, so that one wrong
-price does not take the others with it.
+refused whole. Not about its values: whether a figure is absurd is judged by the engine, key by key, so that one wrong
+figure does not take the others with it.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,14 +25,27 @@ class _Price(BaseModel):
     usd_per_million_tokens: Annotated[float, Field(alias="usdPerMillionTokens", allow_inf_nan=False)]
 
 
-class _Document(BaseModel):
+class _Prices(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     prices: Annotated[list[_Price], Field(min_length=1)]
 
 
+class _Intensity(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    key: Annotated[str, Field(min_length=1)]
+    grams_per_million_tokens: Annotated[float, Field(alias="gramsPerMillionTokens", allow_inf_nan=False)]
+
+
+class _Intensities(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    carbon: Annotated[list[_Intensity], Field(min_length=1)]
+
+
 class PriceDocumentError(Exception):
-    """Something that is no price document; the text says what and where."""
+    """Something that is no document of the kind asked for; the text says what and where."""
 
 
 def parse_prices(text: bytes) -> Mapping[str, float]:
@@ -39,15 +56,33 @@ def parse_prices(text: bytes) -> Mapping[str, float]:
 
     """
     try:
-        document = _Document.model_validate_json(text)
+        document = _Prices.model_validate_json(text)
     except ValidationError as error:
         raise PriceDocumentError(_words(error)) from error
-    prices = {price.key: price.usd_per_million_tokens for price in document.prices}
-    if len(prices) < len(document.prices):
-        keys = [price.key for price in document.prices]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        raise PriceDocumentError(f"more than one price for {', '.join(twice[:MOST_SHOWN])}")
-    return prices
+    return _by_key([(price.key, price.usd_per_million_tokens) for price in document.prices], "price")
+
+
+def parse_carbon(text: bytes) -> Mapping[str, float]:
+    """Return the carbon intensities of a document, in grams of CO2 equivalent per million tokens, by key.
+
+    Raises:
+        PriceDocumentError: it is not JSON of the shape above, holds no intensity, or one key twice.
+
+    """
+    try:
+        document = _Intensities.model_validate_json(text)
+    except ValidationError as error:
+        raise PriceDocumentError(_words(error)) from error
+    return _by_key([(each.key, each.grams_per_million_tokens) for each in document.carbon], "carbon intensity")
+
+
+def _by_key(figures: Sequence[tuple[str, float]], what: str) -> Mapping[str, float]:
+    found = dict(figures)
+    if len(found) < len(figures):
+        counts = Counter(key for key, _ in figures)
+        twice = sorted(key for key, count in counts.items() if count > 1)
+        raise PriceDocumentError(f"more than one {what} for {', '.join(twice[:MOST_SHOWN])}")
+    return found
 
 
 def _words(error: ValidationError) -> str:

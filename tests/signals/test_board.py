@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from penstock.signals.board import LOAD_MEMORY, ObservationBoard
-from penstock_policies.observations import EndpointProbe, Load, Price
+from penstock_policies.observations import EndpointProbe, EngineLoad, Intensity, Load, Price, Spend
 from tests.signals.signal_policies import cluster, feed, policy_set
 
 PROBE = EndpointProbe(at=1.0, consecutive_ok=1, consecutive_failed=0)
@@ -70,3 +70,30 @@ def test_a_snapshot_cannot_be_written_to(board: ObservationBoard) -> None:
 def test_load_that_no_edge_renews_is_forgotten_in_the_end(board: ObservationBoard) -> None:
     assert board.snapshot(now=1.0 + LOAD_MEMORY).load
     assert board.snapshot(now=1.1 + LOAD_MEMORY).load == {}
+
+
+def test_what_engines_and_feeds_and_the_meter_say_is_kept_for_what_the_policy_names() -> None:
+    board = ObservationBoard()
+    board.apply(policy_set([ONPREM], [PRICES]))
+    board.set_engine("onprem", EngineLoad(at=1.0, waiting=2.0))
+    board.set_engine("stranger", EngineLoad(at=1.0))
+    board.set_carbon("prices", {"eu": Intensity(1.0, 120.0)})
+    board.set_carbon("stranger", {"eu": Intensity(1.0, 120.0)})
+    board.set_spend({"cloud": Spend(1.0, 0.0, 12.5)})
+    known = board.snapshot(2.0)
+    assert dict(known.engines) == {"onprem": EngineLoad(at=1.0, waiting=2.0)}
+    assert known.carbon == {"prices": {"eu": Intensity(1.0, 120.0)}}
+    assert known.spend["cloud"].usd == 12.5
+    board.apply(policy_set([CLOUD]))
+    after = board.snapshot(2.0)
+    assert (dict(after.engines), dict(after.carbon), dict(after.spend)) == ({}, {}, {})
+    assert known.engines["onprem"].waiting == 2.0
+
+
+def test_engines_that_fell_silent_are_forgotten() -> None:
+    board = ObservationBoard()
+    board.apply(policy_set([ONPREM]))
+    board.set_engine("onprem", EngineLoad(at=1.0))
+    assert not board.snapshot(1.0 + LOAD_MEMORY + 1.0).engines
+    board.set_engine("onprem", None)
+    assert not board.snapshot(1.0).engines

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from penstock.signals.board import ObservationBoard
 from penstock.signals.feeds import CostFeeds
-from penstock_policies.observations import Price
+from penstock_policies.observations import Intensity, Price
 from penstock_policies.policyset import PolicySet
 from tests.signals.signal_policies import feed, policy_set
 from tests.signals.simulated_servers import serving
@@ -196,3 +196,20 @@ async def test_a_bad_document_does_not_become_good_by_being_unchanged(feeds: Fee
             await feeds.refresh()
             assert "Field required" in feeds.feeds.states()[0].error
     assert feeds.prices() == {"eu": Price(1000.0, 0.9)}
+
+
+async def test_a_feed_that_measures_carbon_gives_intensities_and_no_prices(feeds: Feeds, tmp_path: Path) -> None:
+    grid = feed("grid", type="file", path="grid.json", measures="carbon")
+    _write(tmp_path / "grid.json", '{"carbon": [{"key": "eu", "gramsPerMillionTokens": 120}]}')
+    await feeds.apply(policy_set(feeds=[grid]), tmp_path)
+    known = feeds.board.snapshot(feeds.now)
+    assert dict(known.carbon["grid"]) == {"eu": Intensity(feeds.now, 120.0)}
+    assert not known.prices
+
+
+async def test_prices_where_carbon_is_wanted_are_an_error_of_the_feed(feeds: Feeds, tmp_path: Path) -> None:
+    grid = feed("grid", type="file", path="grid.json", measures="carbon")
+    _write(tmp_path / "grid.json", _document(eu=0.9))
+    await feeds.apply(policy_set(feeds=[grid]), tmp_path)
+    assert "carbon: Field required" in feeds.feeds.states()[0].error
+    assert not feeds.board.snapshot(feeds.now).carbon

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.signals.price_document import PriceDocumentError, parse_prices
+from penstock.signals.price_document import PriceDocumentError, parse_carbon, parse_prices
 
 
 def test_prices_are_read_by_key() -> None:
@@ -49,6 +49,28 @@ def test_a_document_of_another_kind_is_refused_in_few_words() -> None:
     with pytest.raises(PriceDocumentError) as caught:
         parse_prices(text)
     assert len(str(caught.value)) < 400
+
+
+def test_carbon_intensities_are_read_by_key() -> None:
+    text = b'{"carbon": [{"key": "eu", "gramsPerMillionTokens": 120}, {"key": "us", "gramsPerMillionTokens": 380.5}]}'
+    assert parse_carbon(text) == {"eu": 120.0, "us": 380.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b'{"prices": [{"key": "a", "usdPerMillionTokens": 1}]}', "carbon: Field required"),
+        (b'{"carbon": [{"key": "a", "gramsPerMillionTokens": "1"}]}', "valid number"),
+        (b'{"carbon": [{"key": "a", "gramsPerMillionTokens": 1, "unit": "kg"}]}', "unit: Extra"),
+        (
+            b'{"carbon": [{"key": "a", "gramsPerMillionTokens": 1}, {"key": "a", "gramsPerMillionTokens": 2}]}',
+            "one carbon intensity for a",
+        ),
+    ],
+)
+def test_prices_are_never_taken_for_carbon_nor_anything_else(text: bytes, says: str) -> None:
+    with pytest.raises(PriceDocumentError, match=says):
+        parse_carbon(text)
 
 
 @given(st.binary(max_size=300))
