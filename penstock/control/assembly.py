@@ -29,10 +29,13 @@ from penstock.control.policies import PolicyKeeper
 from penstock.control.publisher import Publisher
 from penstock.control.quarantine import QuarantineLog
 from penstock.control.recorder import Recorder
+from penstock.control.sources import Sources
+from penstock.control.spending import SpendingMeter
 from penstock.control.xds_events import XdsEvents
 from penstock.control.xds_port import XdsPort
 from penstock.policy_source import PolicyDirectory
 from penstock.signals.board import ObservationBoard
+from penstock.signals.engine_metrics import EngineMetrics
 from penstock.signals.feeds import CostFeeds
 from penstock.signals.lrs import LoadReports
 from penstock.signals.probes import Prober
@@ -53,8 +56,8 @@ _HOUSEKEEPING_SECONDS: Final = 1.0
 _PRUNE_EVERY_SECONDS: Final = 3600.0
 # Decisions are kept for a quarter: long enough for an audit's questions, small enough for one file.
 _KEEP_SECONDS: Final = 92 * 86400.0
-# A feed that does not answer must not hold up the start; its keys go by the last good price until it does.
-_FIRST_PRICES_SECONDS: Final = 2.0
+# What was spent is a row per policy, cluster and quarter of an hour: a year's comparison, and a month to make it in.
+_KEEP_SPENDING_SECONDS: Final = 400 * 86400.0
 
 
 _PLAIN: Final = XdsPort()
@@ -93,20 +96,31 @@ async def serving(
         )
         publisher = Publisher(cache, Compiler(), mixtures)
         history = WeightHistory()
+        meter = SpendingMeter(store, clock)
+        stack.push_async_callback(meter.flush)
         decider = Decider(
             board=board,
             publisher=publisher,
             recorder=recorder,
             history=history,
+            meter=meter,
             clock=clock,
             published=metrics.decision_published,
+            decided=metrics.decided,
         )
+        stack.callback(decider.close)
         await _restore(store, decider, clock)
 
-        prober = Prober(board, clock, decider.notify, failed=metrics.probe_failed)
-        stack.push_async_callback(prober.stop)
         feeds = CostFeeds(board, clock, decider.notify)
-        stack.push_async_callback(feeds.stop)
+        sources = Sources(
+            board=board,
+            meter=meter,
+            feeds=feeds,
+            prober=Prober(board, clock, decider.notify, failed=metrics.probe_failed),
+            engines=EngineMetrics(board, clock),
+            policies=policies,
+        )
+        stack.push_async_callback(sources.stop)
         reports = LoadReports(
             board,
             region_of=lambda _, node_cluster: _region(decider.policy, publisher.group_of_cluster(node_cluster)),
@@ -126,13 +140,8 @@ async def serving(
             wall_clock=clock,
         )
 
-        async def sources_before(policy: PolicySet) -> None:
-            board.apply(policy)
-            await feeds.apply(policy, policies)
-            await _first_prices(feeds)
-
         async def sources_after(policy: PolicySet) -> None:
-            await prober.apply(policy)
+            await sources.after(policy)
             xds.regroup()
 
         keeper = PolicyKeeper(
@@ -140,7 +149,7 @@ async def serving(
             decider=decider,
             store=store,
             clock=clock,
-            sources_before=sources_before,
+            sources_before=sources.before,
             sources_after=sources_after,
         )
         reading = await keeper.start()
@@ -173,7 +182,14 @@ async def serving(
         stack.push_async_callback(admin.stop)
 
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        limbs = (decider.run(), recorder.run(), reports.run(), keeper.run(reading), _keep_house(plane, store, clock))
+        limbs = (
+            decider.run(),
+            recorder.run(),
+            meter.run(),
+            reports.run(),
+            keeper.run(reading),
+            _keep_house(plane, store, clock),
+        )
         running = [tasks.create_task(limb) for limb in limbs]
         logger.info("serving", extra={"xds": xds_address, "admin": admin_url, "policies": str(policies)})
         try:
@@ -229,17 +245,8 @@ def _region(policy: PolicySet | None, group: str | None) -> str | None:
     return policy.groups[group].spec.region
 
 
-async def _first_prices(feeds: CostFeeds) -> None:
-    """Give new feeds a moment to be read, so that the first decision knows what things cost."""
-    try:
-        async with asyncio.timeout(_FIRST_PRICES_SECONDS):
-            await feeds.first_read()
-    except TimeoutError:
-        logger.warning("a cost feed has not answered yet", extra={"waited": _FIRST_PRICES_SECONDS})
-
-
 async def _keep_house(plane: Plane, store: Store, clock: Clock) -> None:
-    """Expire drains, and prune old decisions once an hour."""
+    """Expire drains, and prune old decisions and spending once an hour."""
     pruned = clock()
     while True:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
@@ -248,5 +255,6 @@ async def _keep_house(plane: Plane, store: Store, clock: Clock) -> None:
             pruned = clock()
             try:
                 await store.prune(clock(), _KEEP_SECONDS)
+                await store.prune_spending(clock() - _KEEP_SPENDING_SECONDS)
             except StoreError as error:
-                logger.warning("old decisions not pruned", extra={"error": str(error)})
+                logger.warning("old records not pruned", extra={"error": str(error)})

@@ -18,7 +18,8 @@ So a mixture is proven listener by listener, each against the documents its part
 An Envoy that holds another version of a quarantined name keeps it (what a snapshot *tolerates*), so each of those is
 proven with everything it could stand beside.
 
-Pure but for the memory of which version was made from which policy. Used on the event loop's thread, by the publisher.
+Pure but for the memory of which version was made from which policy. Used by the publisher: on the event loop's thread,
+but for :meth:`Mixtures.objection_on_the_way`, which only reads and may run in another while nothing is published.
 """
 
 from collections import OrderedDict

@@ -6,7 +6,7 @@ drain survives whatever comes next, then decide and publish before the caller is
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from penstock.admin.ports import (
@@ -20,16 +20,18 @@ from penstock.admin.ports import (
     NotDrainedError,
     NotQuarantinedError,
     Readiness,
-    StoredDecision,
     StoreUnavailableError,
     UnknownClusterError,
 )
+from penstock.admin.recorded import PastDecision, StoredDecision, Verification
 from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, Queue, ResourceState
 from penstock.control.decider import Decider
 from penstock.control.envoys import canary_rollout, quarantined
 from penstock.control.history import WeightHistory
+from penstock.control.past import as_port, past
 from penstock.control.policies import PolicyKeeper
 from penstock.control.publisher import Publisher
+from penstock.control.verification import verify_decision
 from penstock.signals.board import ObservationBoard
 from penstock.state.errors import StoreError
 from penstock.state.store import Store
@@ -172,7 +174,7 @@ class Plane:
             found = await self._store.decisions(limit, before)
         except StoreError as error:
             raise StoreUnavailableError(str(error)) from error
-        return [StoredDecision(id=d.id, at=d.at, policy_digest=d.policy_digest, json=d.json) for d in found]
+        return [as_port(decision) for decision in found]
 
     async def stored_decision(self, decision_id: str) -> StoredDecision | None:
         """From the store, by id."""
@@ -180,14 +182,42 @@ class Plane:
             found = await self._store.decision(decision_id)
         except StoreError as error:
             raise StoreUnavailableError(str(error)) from error
-        if found is None:
-            return None
-        return StoredDecision(id=found.id, at=found.at, policy_digest=found.policy_digest, json=found.json)
+        return None if found is None else as_port(found)
 
-    async def audit(self, limit: int, before: int | None = None) -> Sequence[AuditEntry]:
+    async def decision_at(self, at: float) -> PastDecision | None:
+        """From the store, by time."""
+        try:
+            found = await self._store.decision_at(at)
+            return None if found is None else await past(self._store, found)
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+
+    async def past_decision(self, decision_id: str) -> PastDecision | None:
+        """From the store, by id."""
+        try:
+            found = await self._store.decision(decision_id)
+            return None if found is None else await past(self._store, found)
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+
+    async def verify_decision(self, decision_id: str) -> Verification | None:
+        """Made again from the store's record of it."""
+        try:
+            return await verify_decision(self._store, decision_id)
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+
+    async def policy_files(self, digest: str) -> Mapping[str, str] | None:
+        """From the store, by digest."""
+        try:
+            return await self._store.policy(digest)
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+
+    async def audit(self, limit: int, before: int | None = None, kind: str | None = None) -> Sequence[AuditEntry]:
         """From the store, newest first."""
         try:
-            found = await self._store.audit(limit, before)
+            found = await self._store.audit(limit, before, kind)
         except StoreError as error:
             raise StoreUnavailableError(str(error)) from error
         return [
@@ -204,7 +234,9 @@ class Plane:
             if request.cluster not in policy.clusters:
                 raise UnknownClusterError(request.cluster, sorted(policy.clusters))
             now = self._clock()
-            impact = drain_impact(policy, self._board.snapshot(now), self.overrides, decision, request.cluster, now)
+            impact = await self._decider.aside(
+                drain_impact, policy, self._board.snapshot(now), self.overrides, decision, request.cluster, now
+            )
             drain = Drain(
                 cluster=request.cluster,
                 since=now,
@@ -225,7 +257,7 @@ class Plane:
             except StoreError as error:
                 raise StoreUnavailableError(str(error)) from error
             self._decider.set_drains({**self._decider.overrides.drains, request.cluster: drain})
-            self._decider.decide_now()
+            await self._decider.decide_now()
             return DrainOutcome(drain=drain, impact=impact, applied=True, replaced=before)
 
     async def undrain(self, cluster: str, actor: str, reason: str) -> Drain:
@@ -239,7 +271,7 @@ class Plane:
             except StoreError as error:
                 raise StoreUnavailableError(str(error)) from error
             self._decider.set_drains({n: d for n, d in self._decider.overrides.drains.items() if n != cluster})
-            self._decider.decide_now()
+            await self._decider.decide_now()
             return drain
 
     async def release(  # noqa: PLR0917 - the port's signature

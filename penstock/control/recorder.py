@@ -12,15 +12,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from penstock.control.inputs import pack
 from penstock.state.errors import StoreError
+from penstock.state.records import PackedInputs
 from penstock.state.store import SELF, Store
 from penstock_policies.decision import Decision
+from penstock_policies.inputs import DecisionInputs
 from penstock_policies.serial import material_digest, to_json
 
 logger = logging.getLogger(__name__)
 
 # Decisions that differ come about once a second at the very worst: some minutes of a store that is away.
 _CAPACITY: Final = 600
+# A row on twenty clusters takes about 8 KB, twice with the decision before: some hundred megabytes at the very most.
+_MOST_ROWS: Final = 20_000
 _RETRY_SECONDS: Final = 1.0
 
 
@@ -32,35 +37,50 @@ class AuditNote:
     detail: Mapping[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A decision to be recorded, and what it was made of."""
+
+    decision: Decision
+    inputs: DecisionInputs | None
+
+
 class Recorder:
     """The one writer of decisions and of what the audit log tells of Penstock's own doings."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._queue: deque[Decision | AuditNote] = deque()
+        self._queue: deque[Made | AuditNote] = deque()
+        self._rows = 0
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self.lost = 0
         """Records given up because the store was away for too long."""
 
-    def record(self, decision: Decision) -> None:
-        """Have a decision written soon."""
-        self._put(decision)
+    def record(self, decision: Decision, inputs: DecisionInputs | None = None) -> None:
+        """Have a decision written soon, with what it was made of."""
+        self._put(Made(decision, inputs))
 
     def audit(self, kind: str, detail: Mapping[str, object]) -> None:
         """Have an audit entry written soon; ``detail`` must be plain JSON."""
         self._put(AuditNote(kind, detail))
 
-    def _put(self, record: Decision | AuditNote) -> None:
-        if len(self._queue) >= _CAPACITY:
-            given_up = self._queue.popleft()
+    def _put(self, record: Made | AuditNote) -> None:
+        while self._queue and (len(self._queue) >= _CAPACITY or self._rows + _rows(record) > _MOST_ROWS):
+            given_up = self._take()
             self.lost += 1
-            what = given_up.id if isinstance(given_up, Decision) else given_up.kind
+            what = given_up.decision.id if isinstance(given_up, Made) else given_up.kind
             logger.error("not recorded", extra={"record": what, "lost": self.lost})
         self._queue.append(record)
+        self._rows += _rows(record)
         self._idle.clear()
         self._wake.set()
+
+    def _take(self) -> Made | AuditNote:
+        record = self._queue.popleft()
+        self._rows -= _rows(record)
+        return record
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -76,7 +96,7 @@ class Recorder:
                     await asyncio.sleep(_RETRY_SECONDS)
                     continue
                 if self._queue and self._queue[0] is record:
-                    self._queue.popleft()
+                    self._take()
             self._idle.set()
 
     async def drained(self, timeout: float) -> None:  # noqa: ASYNC109 -- the caller's shutdown budget, not a cancel scope
@@ -87,10 +107,20 @@ class Recorder:
         except TimeoutError:
             logger.warning("ended with some of it not recorded", extra={"count": len(self._queue)})
 
-    async def _write(self, record: Decision | AuditNote) -> None:
+    async def _write(self, record: Made | AuditNote) -> None:
         if isinstance(record, AuditNote):
             await self._store.append_audit(record.kind, SELF, record.detail)
             return
-        await self._store.record_decision(
-            record.id, record.at, material_digest(record), to_json(record), record.policy_digest
-        )
+        decision = record.decision
+        text, material, inputs = await asyncio.to_thread(_written, record)
+        await self._store.record_decision(decision.id, decision.at, material, text, decision.policy_digest, inputs)
+
+
+def _rows(record: Made | AuditNote) -> int:
+    return len(record.decision.rows) if isinstance(record, Made) else 0
+
+
+def _written(record: Made) -> tuple[str, str, PackedInputs | None]:
+    """Write out a decision, its material digest and its inputs: too much work for the event loop's thread."""
+    inputs = None if record.inputs is None else pack(record.inputs)
+    return to_json(record.decision), material_digest(record.decision), inputs

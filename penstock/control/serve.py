@@ -10,6 +10,7 @@ from typing import Final
 from penstock.control import logs
 from penstock.control.assembly import Addresses, serving
 from penstock.control.garbage import collect_less_often
+from penstock.control.thread_turns import take_turns_often
 from penstock.control.xds_port import XdsPort
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ def run(options: ServeOptions) -> None:
     """
     logs.configure(options.log_format, options.log_level)
     collect_less_often()
+    take_turns_often()
     asyncio.run(_serve_until_signalled(options))
 
 

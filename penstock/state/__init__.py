@@ -4,11 +4,12 @@
 """
 
 from penstock.state.errors import StoreCorruptError, StoreError, StoreSchemaError, StoreUnavailableError, StoreUrlError
-from penstock.state.records import AuditEntry, StoredDecision
+from penstock.state.records import AuditEntry, PackedInputs, StoredDecision, StoredInputs
 from penstock.state.store import Store
 
 __all__ = [
     "AuditEntry",
+    "PackedInputs",
     "Store",
     "StoreCorruptError",
     "StoreError",
@@ -16,4 +17,5 @@ __all__ = [
     "StoreUnavailableError",
     "StoreUrlError",
     "StoredDecision",
+    "StoredInputs",
 ]

@@ -53,26 +53,41 @@ def append(last: tuple[int, str], at: float, kind: str, actor: str, detail: Mapp
     return Link(sequence, at, kind, actor, text, previous, digest)
 
 
-def first_broken(links: Iterable[Link], head: tuple[int, str]) -> int | None:
-    """Return the number of the first entry that is not what was written, or None.
+def follow(links: Iterable[Link], sound: tuple[int, str]) -> tuple[int | None, tuple[int, str]]:
+    """Check entries, sorted by number, that follow the entry with the number and digest ``sound``.
 
-    ``links`` are all entries by number, ``head`` is the last entry's number and digest. An entry that is missing at the
-    end is named by the number it would have.
+    Returns the number of the first that is not what was written, or None, and the last one that is sound.
     """
-    sequence, previous = 0, GENESIS
     for link in links:
-        sequence += 1
         expected = digest_of(
             sequence=link.sequence,
             at=link.at,
             kind=link.kind,
             actor=link.actor,
             detail=link.detail,
-            previous=previous,
+            previous=sound[1],
         )
-        if link.sequence != sequence or link.previous != previous or link.digest != expected:
-            return sequence
-        previous = link.digest
-    if (sequence, previous) == head:
+        if link.sequence != sound[0] + 1 or link.previous != sound[1] or link.digest != expected:
+            return sound[0] + 1, sound
+        sound = link.sequence, link.digest
+    return None, sound
+
+
+def broken_end(sound: tuple[int, str], head: tuple[int, str]) -> int | None:
+    """Check the last sound entry against the one that was last written, both by number and digest.
+
+    Returns the number of the first entry that is missing or not what was written, or None.
+    """
+    if sound == head:
         return None
-    return sequence + 1 if head[0] > sequence else max(sequence, 1)
+    return sound[0] + 1 if head[0] > sound[0] else max(sound[0], 1)
+
+
+def first_broken(links: Iterable[Link], head: tuple[int, str]) -> int | None:
+    """Return the number of the first entry that is not what was written, or None.
+
+    ``links`` are all entries by number, ``head`` is the last entry's number and digest. An entry that is missing at the
+    end is named by the number it would have.
+    """
+    broken, sound = follow(links, (0, GENESIS))
+    return broken if broken is not None else broken_end(sound, head)

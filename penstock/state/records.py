@@ -17,6 +17,28 @@ class StoredDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class PackedInputs:
+    """What a decision was made of, to be recorded with it."""
+
+    digest: str
+    """SHA-256 of the canonical text, in hexadecimal digits."""
+    data: bytes
+    """The canonical text, compressed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInputs:
+    """What a decision was made of, as recorded."""
+
+    decision: str
+    """The decision's id."""
+    digest: str
+    entry: int
+    """The number of the audit entry that holds the digest too."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One entry of the audit log."""
 

@@ -7,6 +7,7 @@ database freezes nothing and stops nothing. A caller that is cancelled leaves it
 whole.
 """
 
+import asyncio
 import functools
 import json
 import logging
@@ -18,10 +19,10 @@ from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
-from penstock.state import chain
+from penstock.state import chain, recorded, spending
 from penstock.state.database import Database
 from penstock.state.errors import StoreError, StoreSchemaError
-from penstock.state.records import AuditEntry, StoredDecision
+from penstock.state.records import AuditEntry, PackedInputs, StoredDecision, StoredInputs
 from penstock.state.tables import NewerSchemaError, audit, audit_head, decisions, drains, migrate, policies
 from penstock_policies.overrides import Drain
 
@@ -33,6 +34,8 @@ SELF: Final = "penstock"
 """The actor of what happens by itself."""
 
 _ONLY: Final = 1
+_PAGE: Final = 1000
+"""Audit entries read at once: some hundred kilobytes."""
 
 
 P = ParamSpec("P")
@@ -151,23 +154,25 @@ class Store:
     # Decisions
 
     @_to_its_end
-    async def record_decision(
+    async def record_decision(  # noqa: PLR0917 - what a record is made of, in the order of its columns
         self,
         id: str,  # noqa: A002 - callers name it so
         at: float,
         material_digest: str,
         json_text: str,
         policy_digest: str,
+        inputs: PackedInputs | None = None,
     ) -> None:
-        """Record a decision; one that is recorded already is left as it is."""
+        """Record a decision, with what it was made of and an audit entry; one that is recorded already stays as is."""
+        decision = StoredDecision(id, at, policy_digest, json_text, material_digest)
         async with self._database.writing("record decision") as connection:
-            if await connection.scalar(select(decisions.c.sequence).where(decisions.c.id == id)) is not None:
+            if await recorded.known(connection, id):
                 return
-            await connection.execute(
-                insert(decisions).values(
-                    id=id, at=at, material_digest=material_digest, policy_digest=policy_digest, json=json_text
-                )
-            )
+            await recorded.add(connection, decision)
+            if inputs is not None:
+                detail = recorded.entry_detail(decision, inputs)
+                entry = await _append(connection, self._clock(), recorded.RECORDED, SELF, detail)
+                await recorded.add_inputs(connection, id, inputs, entry.sequence)
 
     @_to_its_end
     async def latest_decision(self) -> str | None:
@@ -188,21 +193,27 @@ class Store:
         found = await self._decisions(decisions.c.id == id, 1)
         return found[0] if found else None
 
+    @_to_its_end
+    async def decision_at(self, at: float) -> StoredDecision | None:
+        """Return the decision that was in force at a time: the last one recorded by then."""
+        found = await self._decisions(decisions.c.at <= at, 1)
+        return found[0] if found else None
+
+    @_to_its_end
+    async def next_decision_at(self, at: float) -> float | None:
+        """Return the time of the first decision recorded after a time; None when there is none yet."""
+        async with self._database.reading("read next decision") as connection:
+            return await recorded.next_at(connection, at)
+
+    @_to_its_end
+    async def decision_inputs(self, id: str) -> StoredInputs | None:  # noqa: A002 - callers name it so
+        """Return what a decision was made of; None where that was not recorded."""
+        async with self._database.reading("read decision inputs") as connection:
+            return await recorded.inputs_of(connection, id)
+
     async def _decisions(self, which: ColumnElement[bool] | None, limit: int) -> list[StoredDecision]:
-        wanted = select(decisions).order_by(decisions.c.at.desc(), decisions.c.sequence.desc()).limit(limit)
-        if which is not None:
-            wanted = wanted.where(which)
         async with self._database.reading("read decisions") as connection:
-            return [
-                StoredDecision(
-                    id=row.id,
-                    at=row.at,
-                    policy_digest=row.policy_digest,
-                    json=row.json,
-                    material_digest=row.material_digest,
-                )
-                for row in await connection.execute(wanted)
-            ]
+            return await recorded.newest(connection, which, limit)
 
     @_to_its_end
     async def prune(self, now: float, keep_seconds: float) -> int:
@@ -213,11 +224,7 @@ class Store:
         """
         horizon = now - keep_seconds
         async with self._database.writing("prune") as connection:
-            newest = select(func.max(decisions.c.sequence)).scalar_subquery()
-            removed = await connection.execute(
-                delete(decisions).where(decisions.c.at < horizon, decisions.c.sequence < newest)
-            )
-            count = removed.rowcount
+            count = await recorded.prune(connection, horizon)
             if count:
                 await _append(connection, self._clock(), "decisions.pruned", SELF, {"before": horizon, "count": count})
         return count
@@ -251,6 +258,26 @@ class Store:
             text = await connection.scalar(wanted)
         return None if text is None else json.loads(text)
 
+    # Spending
+
+    @_to_its_end
+    async def add_spending(self, amounts: Mapping[spending.Account, spending.Spent]) -> None:
+        """Add to what is recorded as spent: all of it or nothing."""
+        async with self._database.writing("add spending") as connection:
+            await spending.add(connection, amounts)
+
+    @_to_its_end
+    async def spending_since(self, since: float) -> dict[tuple[str, str], spending.Spent]:
+        """Sum what was spent in the quarters of an hour from ``since`` (Unix time) on, by policy and cluster."""
+        async with self._database.reading("read spending") as connection:
+            return await spending.totals(connection, since)
+
+    @_to_its_end
+    async def prune_spending(self, before: float) -> int:
+        """Forget what was spent before a time (Unix time); returns how many rows that were."""
+        async with self._database.writing("prune spending") as connection:
+            return await spending.prune(connection, before)
+
     # The audit log
 
     @_to_its_end
@@ -267,21 +294,42 @@ class Store:
         return _entry(link)
 
     @_to_its_end
-    async def audit(self, limit: int, before: int | None = None) -> list[AuditEntry]:
-        """Return at most ``limit`` entries with a number below ``before``, newest first."""
+    async def audit(self, limit: int, before: int | None = None, kind: str | None = None) -> list[AuditEntry]:
+        """Return at most ``limit`` entries with a number below ``before``, newest first.
+
+        Those of one ``kind``, or of every kind but the entries about recorded decisions: the decisions have a listing
+        of their own, and would bury what operators did.
+        """
         wanted = select(audit).order_by(audit.c.sequence.desc()).limit(limit)
+        wanted = wanted.where(audit.c.kind != recorded.RECORDED if kind is None else audit.c.kind == kind)
         if before is not None:
             wanted = wanted.where(audit.c.sequence < before)
         async with self._database.reading("read audit") as connection:
             return [_entry(chain.Link(**row._asdict())) for row in await connection.execute(wanted)]
 
     @_to_its_end
+    async def audit_entry(self, sequence: int) -> AuditEntry | None:
+        """Return the entry with a number."""
+        async with self._database.reading("read audit entry") as connection:
+            row = (await connection.execute(select(audit).where(audit.c.sequence == sequence))).one_or_none()
+            return None if row is None else _entry(chain.Link(**row._asdict()))
+
+    @_to_its_end
     async def verify_audit(self) -> int | None:
         """Return the number of the first entry of the chain that is not what was written; None when all are."""
         async with self._database.reading("verify audit") as connection:
-            head = await _head(connection)
-            rows = await connection.execute(select(audit).order_by(audit.c.sequence))
-            return chain.first_broken((chain.Link(**row._asdict()) for row in rows), head)
+            head, sound = await _head(connection), (0, chain.GENESIS)
+            while True:
+                rows = await connection.execute(
+                    select(audit).where(audit.c.sequence > sound[0]).order_by(audit.c.sequence).limit(_PAGE)
+                )
+                links = [chain.Link(**row._asdict()) for row in rows]
+                # Off the event loop: years of entries are hashed here, and Envoys are being served meanwhile.
+                broken, sound = await asyncio.to_thread(chain.follow, links, sound)
+                if broken is not None:
+                    return broken
+                if len(links) < _PAGE:
+                    return chain.broken_end(sound, head)
 
 
 async def _prepare(database: Database, now: float) -> None:

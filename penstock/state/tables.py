@@ -6,7 +6,19 @@ Times are Unix seconds. JSON is kept as text, because hashes and replays need it
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Connection, Double, Integer, MetaData, String, Table, Text, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Double,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    select,
+)
 
 metadata: Final = MetaData()
 
@@ -72,13 +84,49 @@ audit_head: Final = Table(
 )
 """One row: the number and digest of the last audit entry."""
 
+decision_inputs: Final = Table(
+    "decision_inputs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("entry", _Number, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+"""What a decision was made of, compressed; its digest stands in the audit log too, in the entry of that number."""
+
+spend: Final = Table(
+    "spend",
+    metadata,
+    Column("bucket", _Number, primary_key=True, autoincrement=False),
+    Column("policy", String(63), primary_key=True),
+    Column("cluster", String(63), primary_key=True),
+    Column("usd", Double, nullable=False),
+    Column("requests", Double, nullable=False),
+    Column("prompt_tokens", Double, nullable=False),
+    Column("output_tokens", Double, nullable=False),
+)
+"""What each policy's traffic cost at each cluster, by the quarter of an hour that begins at ``bucket``."""
+
 
 def _first(connection: Connection) -> None:
     metadata.create_all(connection, tables=[drains, decisions, policies, audit, audit_head])
 
 
+def _second(connection: Connection) -> None:
+    connection.exec_driver_sql(
+        "CREATE TABLE spend (bucket BIGINT NOT NULL, policy VARCHAR(63) NOT NULL, cluster VARCHAR(63) NOT NULL,"
+        " usd DOUBLE PRECISION NOT NULL, requests DOUBLE PRECISION NOT NULL, prompt_tokens DOUBLE PRECISION NOT NULL,"
+        " output_tokens DOUBLE PRECISION NOT NULL, PRIMARY KEY (bucket, policy, cluster))"
+    )
+    binary = "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
+    connection.exec_driver_sql(
+        "CREATE TABLE decision_inputs (id VARCHAR(64) NOT NULL, digest VARCHAR(64) NOT NULL, entry BIGINT NOT NULL,"
+        f" data {binary} NOT NULL, PRIMARY KEY (id))"
+    )
+
+
 # Never edit a step that was released: databases in the field have taken it. Later steps spell out their DDL.
-MIGRATIONS: Final[Mapping[int, Callable[[Connection], None]]] = {1: _first}
+MIGRATIONS: Final[Mapping[int, Callable[[Connection], None]]] = {1: _first, 2: _second}
 CURRENT_VERSION: Final = max(MIGRATIONS)
 
 
