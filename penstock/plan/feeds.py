@@ -1,0 +1,62 @@
+"""Figures of cost feeds from the files that lie beside a policy directory, for feeds that nobody has read yet.
+
+The control plane reads a new feed before it decides by it; a plan that did not would show the new clusters at the wrong
+price. HTTP feeds are not asked: a plan runs where the feed need not be reachable.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from penstock.plan.inputs import Inputs
+from penstock.signals.price_document import PriceDocumentError, parse_carbon, parse_prices
+from penstock.signals.price_sources import FileSource, PriceSourceError
+from penstock_policies.observations import Intensity, Price
+from penstock_policies.policyset import PolicySet
+from penstock_policies.schema import CostFeedSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """Inputs with what could be read, and what could not."""
+
+    inputs: Inputs
+    unread: tuple[str, ...]
+    """Feeds without a figure, with the reason, for people."""
+
+
+def with_feeds(inputs: Inputs, policy: PolicySet, directory: Path, read: PolicySet | None) -> Fed:
+    """Add the figures of a policy's feeds that ``inputs`` know nothing of, or knew by another specification.
+
+    Args:
+        inputs: what is known.
+        policy: whose feeds to read.
+        directory: what its files are relative to.
+        read: the policy by which the feeds in ``inputs`` were read; None for the same.
+
+    """
+    prices, carbon = dict(inputs.observations.prices), dict(inputs.observations.carbon)
+    unread: list[str] = []
+    for name, feed in sorted(policy.feeds.items()):
+        known = (read or policy).feeds.get(name)
+        if name in {**prices, **carbon} and known is not None and known.spec == feed.spec:
+            continue
+        try:
+            figures = _read(feed.spec, directory)
+        except (PriceSourceError, PriceDocumentError) as error:
+            unread.append(f"feed {name} is not read: {error}")
+            continue
+        if feed.spec.measures == "carbon":
+            carbon[name] = {key: Intensity(inputs.at, grams) for key, grams in figures.items()}
+        else:
+            prices[name] = {key: Price(inputs.at, usd) for key, usd in figures.items()}
+    observations = replace(inputs.observations, prices=prices, carbon=carbon)
+    return Fed(replace(inputs, observations=observations), tuple(unread))
+
+
+def _read(spec: CostFeedSpec, directory: Path) -> Mapping[str, float]:
+    if spec.type != "file" or spec.path is None:
+        raise PriceSourceError("plans read files alone")
+    content = asyncio.run(FileSource(directory / spec.path).fetch())
+    return parse_carbon(content) if spec.measures == "carbon" else parse_prices(content)
