@@ -19,11 +19,13 @@ from penstock.admin.problem_details import problems
 from penstock.admin.requests import MAX_BODY_BYTES
 from penstock.admin.resources import (
     audit,
+    budgets,
     clusters,
     decisions,
     drains,
     explain,
     health,
+    inputs,
     nodes,
     quarantine,
     status,
@@ -41,12 +43,14 @@ RESOURCES = (
     status,
     clusters,
     weights,
+    budgets,
     nodes,
     quarantine,
     decisions,
     explain,
     drains,
     audit,
+    inputs,
     metrics_resource,
     assets,
 )

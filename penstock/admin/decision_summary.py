@@ -7,7 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from penstock.admin.ports import StoredDecision
+from penstock.admin.recorded import StoredDecision
 from penstock.admin.wire import timestamp
 from penstock_policies.decision import Decision
 from penstock_policies.serial import from_json

@@ -1,24 +1,98 @@
 """An explanation as text for a terminal or a ticket: the same facts as the structured one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
+from penstock.admin.bindings import Binding
+from penstock.admin.occasion import Occasion
 from penstock.admin.reasons import why
-from penstock_policies.decision import TOTAL_WEIGHT, Decision, Note, Row
-from penstock_policies.policyset import ANY_MODEL
+from penstock.admin.rows import row_title
+from penstock_policies.decision import TOTAL_WEIGHT, BudgetView, Decision, HealthState, Note, Row, Stage
+from penstock_policies.engine.schedule import Wishes
 from penstock_policies.schema import TrafficPolicy
 
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _note_line(note: Note) -> str:
-    fields = ", ".join(f"{name}={value}" for name, value in sorted(note.fields.items()))
-    return f"    [{note.stage}] {note.message}" + (f" ({fields})" if fields else "")
+_DOUBTFUL_AGE = 10.0
+"""Seconds after which a load report or a probe says little about now."""
 
 
-def _inputs(cluster: str, decision: Decision) -> str:
+def explanation_text(  # noqa: PLR0917 - what an explanation consists of, in the order in which it is told
+    policy: TrafficPolicy,
+    wanted: Wishes,
+    rows: Sequence[Row],
+    occasion: Occasion,
+    inputs: Sequence[Mapping[str, Any]],
+    bound: Sequence[Binding],
+) -> str:
+    """Return the explanation of a policy's rows, many lines, ending in a newline."""
+    decision = occasion.decision
+    lines = [*_heading(policy, wanted, occasion)]
+    for row in rows:
+        lines.extend(("", *_row_lines(row, occasion, [each for each in bound if each.row == row_title(row.key)])))
+    lines.extend(("", "What it went by:", *(line for item in inputs for line in _input_lines(item))))
+    scarce = [each.sentence for each in bound if not each.row]
+    scarce = scarce or ["nothing: no cluster is full, no budget is near"]
+    lines.extend(("", "What binds:", *(f"  {sentence}" for sentence in scarce)))
+    if decision.budgets:
+        lines.extend(("", "Budgets:", *(_budget_line(name, view) for name, view in sorted(decision.budgets.items()))))
+    if decision.notes:
+        lines.extend(("", "The whole fleet:", *map(_note_line, decision.notes)))
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _heading(policy: TrafficPolicy, wanted: Wishes, occasion: Occasion) -> Iterator[str]:
+    decision, past, spec = occasion.decision, occasion.past, policy.spec
+    parts = [
+        str(measure) if part == 1 else f"{part:.0%} {measure}"
+        for measure, part in sorted(wanted.objective.parts.items())
+    ]
+    yield f"Policy {policy.name}: {spec.data_class} data, minimize {', '.join(parts)}."
+    yield f"Steps of at most {spec.limits.max_step:.0%} every {spec.limits.min_dwell:g} s."
+    if policy.spec.schedules:
+        yield f"{_schedules(wanted)}."
+    yield f"Decision {decision.id} of {_moment(decision.at)}, solved by {decision.rung}."
+    if past is not None:
+        until = "It is the latest recorded" if past.until is None else f"Replaced at {_moment(past.until)}"
+        yield f"{until}; decisions that change nothing but figures are not recorded, so the figures are its own."
+    elif occasion.recorded_as is not None and occasion.recorded_as != decision.id:
+        yield f"The latest recorded is {occasion.recorded_as}: decisions that change nothing but figures are not."
+    if decision.frozen:
+        yield f"FROZEN: {decision.frozen}"
+
+
+def _schedules(wanted: Wishes) -> str:
+    told = f"Schedule {' and '.join(wanted.in_force)} in force" if wanted.in_force else "No schedule in force"
+    return told if wanted.changes_at is None else f"{told} until {_moment(wanted.changes_at)}"
+
+
+def _row_lines(row: Row, occasion: Occasion, gaps: Sequence[Binding]) -> Iterator[str]:
+    decision = occasion.decision
+    yield f"{row_title(row.key)}: {row.reason}"
+    if not row.weights:
+        why_refused = f" ({row.refusal})" if row.refusal else ""
+        yield f"  no cluster may serve it: requests are refused with 503{why_refused}"
+    for cluster in sorted(row.weights, key=lambda name: (-row.weights[name], name)):
+        yield f"  {row.weights[cluster] / TOTAL_WEIGHT:7.2%}  {cluster}: {why(cluster, row, decision)}"
+        yield f"           {_figures(cluster, decision)}"
+        if len(row.legs.get(cluster, ())) > 1:
+            yield f"           if it fails within a request: {', then '.join(row.legs[cluster][1:])}"
+    for cluster in sorted(row.excluded.keys() - row.weights.keys()):
+        yield f"  excluded {cluster}: {row.excluded[cluster]}"
+    for gap in gaps:
+        yield f"  {gap.sentence}"
+    limits = [note for note in row.notes if note.stage in {Stage.PROJECT, Stage.LIMIT}]
+    if limits:
+        yield f"  what changed the plan's shares: {'; '.join(_told(note) for note in limits)}"
+    yield (
+        f"  demand about {row.demand:.1f} requests/s of {row.tokens[0]:.0f} prompt and {row.tokens[1]:.0f} generated "
+        f"tokens; unchanged since {_moment(row.changed_at)} ({max(0.0, occasion.now - row.changed_at):.0f} s)"
+    )
+    if row.notes:
+        yield "  what each stage did:"
+        yield from map(_note_line, row.notes)
+
+
+def _figures(cluster: str, decision: Decision) -> str:
     view = decision.clusters.get(cluster)
     if view is None:
         return ""
@@ -29,38 +103,67 @@ def _inputs(cluster: str, decision: Decision) -> str:
     )
 
 
-def _row_lines(row: Row, decision: Decision, now: float) -> Iterator[str]:
-    model = "no model named" if row.key.model == ANY_MODEL else row.key.model
-    yield f"{row.key.region}, {model}: {row.reason}"
-    if not row.weights:
-        yield "  no cluster may serve it: requests are refused with 503"
-    for cluster in sorted(row.weights, key=lambda name: (-row.weights[name], name)):
-        yield f"  {row.weights[cluster] / TOTAL_WEIGHT:7.2%}  {cluster}: {why(cluster, row, decision)}"
-        yield f"           {_inputs(cluster, decision)}"
-        if len(row.legs.get(cluster, ())) > 1:
-            yield f"           if it fails within a request: {', then '.join(row.legs[cluster][1:])}"
-    for cluster in sorted(row.excluded.keys() - row.weights.keys()):
-        yield f"  excluded {cluster}: {row.excluded[cluster]}"
-    yield (
-        f"  demand about {row.demand:.1f} requests/s; "
-        f"unchanged since {_moment(row.changed_at)} ({max(0.0, now - row.changed_at):.0f} s)"
-    )
-    if row.notes:
-        yield "  what each stage did:"
-        yield from map(_note_line, row.notes)
-
-
-def explanation_text(policy: TrafficPolicy, rows: Sequence[Row], decision: Decision, now: float) -> str:
-    """Return the explanation of a policy's rows, many lines, ending in a newline."""
-    lines = [
-        f"Policy {policy.name}: {policy.spec.data_class} data, minimize {policy.spec.objective.minimize}.",
-        f"Steps of at most {policy.spec.limits.max_step:.0%} every {policy.spec.limits.min_dwell:g} s.",
-        f"Decision {decision.id} of {_moment(decision.at)}, solved by {decision.rung}.",
+def _input_lines(item: Mapping[str, Any]) -> Iterator[str]:
+    health, capacity = item["health"], item["capacity"]
+    state = "not known" if health is None else str(health["state"])
+    because = f", {health['reason']}" if health is not None and health["reason"] else ""
+    doubt = because if state != HealthState.UP else ""
+    yield f"  {item['cluster']} ({item['site']}, {item['region']}{', spot' if item['spot'] else ''}): {state}{doubt}"
+    if capacity is not None:
+        limited = f", limited by {capacity['limitedBy']}" if capacity["limitedBy"] else ""
+        yield (
+            f"    room for {capacity['plannedUpTo']:.0f} of {capacity['declared']} declared{limited}; "
+            f"{capacity['inFlight']:.0f} in flight, {capacity['inFlightByPlan']:.0f} by plan"
+        )
+    price, carbon = item["price"], item["carbon"]
+    if price is not None:
+        grams = f", {carbon['gramsPerMillionTokens']:.4g} g CO2/Mtok ({carbon['source']})"
+        told = grams if carbon["gramsPerMillionTokens"] > 0 else ""
+        yield f"    {price['usdPerMillionTokens']:.4g} USD/Mtok ({price['source']}){told}"
+    if "probes" not in item:
+        yield "    what was observed is not recorded"
+        return
+    probes = item["probes"]
+    failing = f", {probes['failing']} failing" if probes["failing"] else ""
+    ages = [
+        f"probes {_age(probes['ageSeconds'])} ({_endpoints(probes['endpoints'])}{failing})",
+        f"load {_age(item['loadAgeSeconds'])}",
     ]
-    if decision.frozen:
-        lines.append(f"FROZEN: {decision.frozen}")
-    for row in rows:
-        lines.extend(("", *_row_lines(row, decision, now)))
-    if decision.notes:
-        lines.extend(("", "The whole fleet:", *map(_note_line, decision.notes)))
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    if item["engine"] is not None:
+        ages.append(f"engine metrics {_age(item['engine']['ageSeconds'])}")
+    if price is not None and price["ageSeconds"] is not None:
+        ages.append(f"price {price['ageSeconds']:.0f} s old")
+    yield f"    {', '.join(ages)}"
+
+
+def _endpoints(count: int) -> str:
+    return f"{count} endpoint" if count == 1 else f"{count} endpoints"
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return "never seen"
+    return f"{seconds:.0f} s old" + (", STALE" if seconds > _DOUBTFUL_AGE else "")
+
+
+def _budget_line(name: str, view: BudgetView) -> str:
+    line = (
+        f"  {name}: {view.spent:.2f} of {view.amount:.2f} USD until {_moment(view.period_end)}; "
+        f"{view.burn:.2f} USD/h now, {view.forecast:.2f} USD by then at that rate"
+    )
+    if view.exhausted:
+        return f"{line}; EXHAUSTED"
+    return line if view.limit is None else f"{line}; held to {view.limit:.2f} USD/h"
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _told(note: Note) -> str:
+    fields = ", ".join(f"{name}={value}" for name, value in sorted(note.fields.items()))
+    return note.message + (f" ({fields})" if fields else "")
+
+
+def _note_line(note: Note) -> str:
+    return f"    [{note.stage}] {_told(note)}"

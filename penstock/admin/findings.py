@@ -23,7 +23,7 @@ MOST_QUARANTINED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing worth knowing. ``info`` is something an operator did on purpose and is no fault."""
+    """One thing worth knowing. ``info`` is what people meant to happen, such as a drain, and no fault."""
 
     severity: Severity
     kind: str
@@ -83,6 +83,35 @@ def _engine(control: ControlPlane) -> Iterator[Finding]:
         elif health.unhealthy_endpoints:
             some = ", ".join(health.unhealthy_endpoints)
             yield Finding("warning", "endpoints-unhealthy", f"Cluster {cluster} has unhealthy endpoints: {some}")
+
+
+def _budgets(control: ControlPlane) -> Iterator[Finding]:
+    policy, decision = control.policy_set, control.decision
+    if policy is None or decision is None:
+        return
+    for name, view in sorted(decision.budgets.items()):
+        if name not in policy.budgets:
+            continue
+        days = max(0.0, view.period_end - control.now()) / 86400
+        left = f"{days * 24:.0f} h" if days < 2 else f"{days:.0f} days"
+        of = f"${view.spent:,.2f} of ${view.amount:,.2f} spent, {left} of its {policy.budgets[name].spec.per} left"
+        if view.exhausted and policy.budgets[name].spec.on_exhausted == "reject":
+            yield Finding(
+                "error",
+                "budget-exhausted",
+                f"Budget {name} is exhausted ({of}): what only its clusters could serve is refused",
+            )
+        elif view.exhausted:
+            yield Finding(
+                "warning", "budget-exhausted", f"Budget {name} is exhausted ({of}): nothing more goes there by choice"
+            )
+        elif view.limit is not None:
+            yield Finding(
+                "info",
+                "budget-paced",
+                f"Budget {name} is paced to ${view.limit:,.2f} an hour ({of}; as things go it would be "
+                f"${view.forecast:,.2f})",
+            )
 
 
 def _feeds(control: ControlPlane) -> Iterator[Finding]:
@@ -176,6 +205,7 @@ def findings(control: ControlPlane, envoys: Sequence[ConnectedEnvoy]) -> list[Fi
     found = [
         *_policy(control),
         *_engine(control),
+        *_budgets(control),
         *_quarantine(quarantine),
         *_canaries(control.canaries()),
         *_envoys(envoys, quarantine),

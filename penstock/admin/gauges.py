@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from penstock.admin.findings import feed_ages
 from penstock.admin.ports import ControlPlane
@@ -84,6 +83,41 @@ def _clusters(decision: Decision) -> Iterator[Metric]:
         capacity.add_metric([cluster], view.capacity)
         price.add_metric([cluster], view.price)
     yield from (state, in_flight, capacity, price)
+    yield from _plan(decision)
+
+
+def _plan(decision: Decision) -> Iterator[Metric]:
+    planned = _gauge("cluster_planned_in_flight", "Requests in flight by the solver's plan.", "cluster")
+    trim = _gauge("cluster_capacity_trim", "Learnt part of the declared capacity, 0 to 1.", "cluster")
+    slot = _gauge(
+        "cluster_slot_price_usd_per_hour",
+        "What room for one more request would save, USD an hour.",
+        "cluster",
+    )
+    carbon = _gauge("cluster_carbon_grams_per_mtok", "Grams of CO2 equivalent per million tokens.", "cluster")
+    for cluster, view in sorted(decision.clusters.items()):
+        planned.add_metric([cluster], view.planned)
+        trim.add_metric([cluster], view.trim)
+        slot.add_metric([cluster], view.slot_price)
+        carbon.add_metric([cluster], view.carbon)
+    yield from (planned, trim, slot, carbon)
+
+
+def _budgets(decision: Decision) -> Iterator[Metric]:
+    spent = _gauge("budget_spent_usd", "USD spent under a budget in its period.", "budget")
+    remaining = _gauge("budget_remaining_usd", "USD left of a budget in its period.", "budget")
+    forecast = _gauge("budget_forecast_usd", "USD spent by the end of the period at the present rate.", "budget")
+    burn = _gauge("budget_burn_usd_per_hour", "USD an hour being spent under a budget, smoothed.", "budget")
+    limit = _gauge("budget_limit_usd_per_hour", "USD an hour a budget allows; +Inf when unpaced.", "budget")
+    exhausted = _gauge("budget_exhausted", "1 when a budget is spent.", "budget")
+    for name, view in sorted(decision.budgets.items()):
+        spent.add_metric([name], view.spent)
+        remaining.add_metric([name], max(0.0, view.amount - view.spent))
+        forecast.add_metric([name], view.forecast)
+        burn.add_metric([name], view.burn)
+        limit.add_metric([name], float("inf") if view.limit is None else view.limit)
+        exhausted.add_metric([name], float(view.exhausted))
+    yield from (spent, remaining, forecast, burn, limit, exhausted)
 
 
 def _engine(decision: Decision) -> Iterator[Metric]:
@@ -117,22 +151,14 @@ def _drains(control: ControlPlane) -> Iterator[Metric]:
     yield active
 
 
-class ControlPlaneGauges(Collector):
-    """Reads the control plane at scrape time, on the event loop's thread like every other reader."""
+def live_gauges(control: ControlPlane) -> list[Metric]:
+    """Read what changes under one's hands, and so on the event loop's thread only: all but the decision."""
+    return [*_policy(control), *_envoys(control), *_feeds(control), *_drains(control)]
 
-    def __init__(self, control: ControlPlane) -> None:
-        self._control = control
 
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not read a control plane that is still being built."""
-        return ()
-
-    def collect(self) -> Iterator[Metric]:
-        """Every gauge."""
-        yield from _policy(self._control)
-        yield from _envoys(self._control)
-        if self._control.decision is not None:
-            yield from _clusters(self._control.decision)
-            yield from _engine(self._control.decision)
-        yield from _feeds(self._control)
-        yield from _drains(self._control)
+def decision_gauges(decision: Decision | None) -> Iterator[Metric]:
+    """Give the gauges of a decision: for a large fleet many, and in any thread."""
+    if decision is not None:
+        yield from _clusters(decision)
+        yield from _engine(decision)
+        yield from _budgets(decision)

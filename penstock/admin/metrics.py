@@ -1,22 +1,30 @@
 """The metrics of the process: counters fed as things happen, gauges read from the control plane when scraped.
 
 :class:`Metrics` is also a listener for the xDS server: its ``on_*`` methods are called on the event loop for every
-stream event; those of pushes and acknowledgements only add to the numbers of :mod:`penstock.admin.xds_metrics`.
+stream event; those of pushes and acknowledgements only add to the numbers of :mod:`penstock.admin.xds_metrics`. A large
+fleet's metrics are megabytes of text, so :meth:`Metrics.scrape` writes them in a worker thread.
 """
 
+import asyncio
 import platform
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Final, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Info, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, disable_created_metrics
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
-from penstock.admin.gauges import ControlPlaneGauges
+from penstock.admin.gauges import decision_gauges, live_gauges
 from penstock.admin.ports import ControlPlane
 from penstock.admin.xds_metrics import PushFacts, XdsTraffic, type_label
 from penstock_policies.decision import Decision
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+
+_DECISION_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Seconds. A small fleet's decision takes milliseconds; one that nears the second keeps the loop from its beat."""
 
 
 class ClientFacts(Protocol):
@@ -60,6 +68,21 @@ class RefusalFacts(Protocol):
         ...
 
 
+class _Scrape(Collector):
+    """The metrics of one moment: counters that lock for themselves, what was read on the event loop, the decision."""
+
+    def __init__(self, registry: CollectorRegistry, live: list[Metric], decision: Decision | None) -> None:
+        self._registry = registry
+        self._live = live
+        self._decision = decision
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric."""
+        yield from self._registry.collect()
+        yield from self._live
+        yield from decision_gauges(self._decision)
+
+
 class Metrics:
     """All metrics of one process, in a registry of their own."""
 
@@ -77,8 +100,15 @@ class Metrics:
             "xds_write_timeouts", "xDS streams ended because the Envoy did not take a response in time.", "group"
         )
         self._traffic = XdsTraffic()
-        self.registry.register(self._traffic)
+        self._control: ControlPlane | None = None
         self._decisions = self._counter("decisions", "Decisions published.", "rung")
+        self._decision_seconds = Histogram(
+            "penstock_decision_seconds",
+            "Time the engine took for a decision, published or not.",
+            ("rung",),
+            buckets=_DECISION_BUCKETS,
+            registry=self.registry,
+        )
         self._probe_failures = self._counter("probe_failures", "Health probes that failed.", "cluster")
         self._store_errors = self._counter("store_errors", "Reads and writes the state store failed.")
         build = Info("penstock_build", "What is running.", registry=self.registry)
@@ -89,15 +119,29 @@ class Metrics:
 
     def watch(self, control: ControlPlane) -> None:
         """Read the gauges from this control plane at every scrape from now on. Call it once."""
-        self.registry.register(ControlPlaneGauges(control))
+        self._control = control
 
     def render(self) -> bytes:
         """Every metric in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self._now())
+
+    async def scrape(self) -> bytes:
+        """Every metric of this moment in Prometheus' text format, written beside the event loop."""
+        return await asyncio.to_thread(generate_latest, self._now())
+
+    def _now(self) -> "_Scrape":
+        live = list(self._traffic.collect())
+        if self._control is None:
+            return _Scrape(self.registry, live, None)
+        return _Scrape(self.registry, [*live, *live_gauges(self._control)], self._control.decision)
 
     def decision_published(self, decision: Decision) -> None:
         """Count a decision that was published."""
         self._decisions.labels(decision.rung.value).inc()
+
+    def decided(self, decision: Decision, seconds: float) -> None:
+        """Record how long a decision took, published or not."""
+        self._decision_seconds.labels(decision.rung.value).observe(seconds)
 
     def probe_failed(self, cluster: str) -> None:
         """Count a failed probe of one of a cluster's endpoints."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from penstock.admin.recorded import PastDecision, StoredDecision, Verification
 from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, Queue, ResourceState
 from penstock_policies.decision import Decision
 from penstock_policies.observations import Observations
@@ -43,16 +44,6 @@ class HistoryPoint:
 
     at: float
     weights: Mapping[RowKey, Mapping[str, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDecision:
-    """A decision as recorded: ``json`` is its canonical text."""
-
-    id: str
-    at: float
-    policy_digest: str
-    json: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +271,42 @@ class ControlPlane(Protocol):
         """
         ...
 
+    async def decision_at(self, at: float) -> PastDecision | None:
+        """Return the decision in force at a time (Unix time): the last one recorded by then.
+
+        Raises:
+            StoreUnavailableError: the store did not answer.
+
+        """
+        ...
+
+    async def past_decision(self, decision_id: str) -> PastDecision | None:
+        """Return a recorded decision with what it was made of.
+
+        Raises:
+            StoreUnavailableError: the store did not answer.
+
+        """
+        ...
+
+    async def verify_decision(self, decision_id: str) -> Verification | None:
+        """Make a recorded decision again and compare; None when no such decision is recorded.
+
+        Raises:
+            StoreUnavailableError: the store did not answer.
+
+        """
+        ...
+
+    async def policy_files(self, digest: str) -> Mapping[str, str] | None:
+        """Return the text of a policy set that is or was in force, by file; None where it is not recorded.
+
+        Raises:
+            StoreUnavailableError: the store did not answer.
+
+        """
+        ...
+
     async def drain(self, request: DrainRequest) -> DrainOutcome:
         """Drain a cluster, or replace its drain; returns once the decision without it is on its way to the Envoys.
 
@@ -302,8 +329,10 @@ class ControlPlane(Protocol):
         """
         ...
 
-    async def audit(self, limit: int, before: int | None = None) -> Sequence[AuditEntry]:
+    async def audit(self, limit: int, before: int | None = None, kind: str | None = None) -> Sequence[AuditEntry]:
         """Audit entries, newest first, with a sequence number below ``before``.
+
+        Those of one ``kind``, or of every kind but the entries about recorded decisions, which have their own listing.
 
         Raises:
             StoreUnavailableError: the store did not answer.

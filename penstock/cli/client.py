@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,6 +20,8 @@ REFUSALS: Final = frozenset(
 """Answers to a well-put wish that the state of the fleet forbids: findings, not wrong usage."""
 
 Answer = dict[str, Any]
+Query = Mapping[str, str] | Sequence[tuple[str, str]]
+"""Parameters; as pairs where one is given several times."""
 
 
 class ServerError(CommandError):
@@ -61,7 +63,7 @@ def call(
     path: str,
     *,
     body: Mapping[str, object] | None = None,
-    query: Mapping[str, str] | None = None,
+    query: Query | None = None,
     accept: frozenset[int] = frozenset({200, 201}),
 ) -> Answer:
     """Ask the server and return its JSON answer.
@@ -81,7 +83,7 @@ def call(
 
 
 async def _exchange(
-    url: str, method: str, path: str, body: Mapping[str, object] | None, query: Mapping[str, str] | None
+    url: str, method: str, path: str, body: Mapping[str, object] | None, query: Query | None
 ) -> tuple[int, str]:
     try:
         async with (

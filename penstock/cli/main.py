@@ -10,7 +10,7 @@ from importlib.metadata import version as installed_version
 
 import typer
 
-from penstock.cli import bootstrap, drains, observe, policies, quarantine, serve
+from penstock.cli import bootstrap, budgets, drains, explain, observe, plan, policies, quarantine, replay, serve
 from penstock.cli.errors import CommandError
 from penstock.cli.options import OutputForm
 from penstock.cli.terminal import Output, complain, say, write_json
@@ -28,19 +28,23 @@ for command, panel in (
     (policies.validate, "Policies"),
     (policies.render, "Policies"),
     (policies.schema, "Policies"),
+    (replay.replay, "Policies"),
     (bootstrap.bootstrap, "Run"),
     (observe.status, "Observe"),
     (observe.weights, "Observe"),
+    (budgets.budgets, "Observe"),
     (observe.nodes, "Observe"),
     (observe.node, "Observe"),
     (quarantine.quarantine, "Observe"),
-    (observe.explain, "Observe"),
+    (explain.explain, "Observe"),
     (drains.drain, "Operate"),
     (drains.undrain, "Operate"),
     (drains.drains, "Operate"),
     (quarantine.release, "Operate"),
 ):
     app.command(rich_help_panel=panel)(command)
+
+app.command(cls=plan.PlanCommand, rich_help_panel="Policies")(plan.plan)
 
 
 @app.command(rich_help_panel="Observe")

@@ -1,4 +1,4 @@
-"""``penstock status``, ``weights``, ``nodes``, ``node`` and ``explain``: what the control plane does and why."""
+"""``penstock status``, ``weights``, ``nodes`` and ``node``: what the control plane does."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -9,7 +9,7 @@ from penstock.cli.client import call
 from penstock.cli.errors import FINDINGS, CommandError
 from penstock.cli.figures import number, percent, seconds, span
 from penstock.cli.options import DEFAULT_SERVER, OutputForm, Server
-from penstock.cli.terminal import Output, clean, say, show_table, styled, write, write_json
+from penstock.cli.terminal import Output, clean, say, show_table, styled, write_json
 
 
 def _exit_on(findings: bool) -> None:  # noqa: FBT001 - a plain truth, not a mode
@@ -172,16 +172,3 @@ def _resource_rows(answer: dict[str, Any]) -> list[list[object]]:
         ]
         for state in answer["resources"]
     ]
-
-
-def explain(
-    policy: Annotated[str, typer.Argument(help="The policy.")],
-    server: Server = DEFAULT_SERVER,
-    output: OutputForm = Output.TABLE,
-) -> None:
-    """Explain every weight of a policy: inputs, limits, what is excluded and why."""
-    answer = call(server, "GET", f"/api/v1/explain/{quote(policy, safe='')}")
-    if output is Output.JSON:
-        write_json(answer)
-    else:
-        write(clean(answer["text"]))

@@ -4,7 +4,7 @@
 files alone and can be compared between two versions of them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +22,8 @@ from penstock_policies.published_schema import json_schema
 Directory = Annotated[Path, typer.Argument(help="The directory of policy files.", show_default=False)]
 
 
-def load_directory(directory: Path) -> Loaded:
-    """Read and check a policy directory.
+def load_directory(directory: Path, change: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None) -> Loaded:
+    """Read and check a policy directory; ``change`` is applied to its text before.
 
     Raises:
         CommandError: there is no such directory.
@@ -32,22 +32,27 @@ def load_directory(directory: Path) -> Loaded:
     if not directory.is_dir():
         raise CommandError(f"{directory} is no directory", exit_code=FAILED)
     try:
-        return load(read_directory(directory))
+        files = read_directory(directory)
+        return load(files if change is None else change(files))
     except PolicySourceError as error:
         return Loaded(None, error.problems)
 
 
-def _as_json(problem: Problem) -> dict[str, object]:
-    return {
-        "severity": problem.severity,
-        "file": problem.file,
-        "line": problem.line,
-        "column": problem.column,
-        "path": problem.path,
-        "message": problem.message,
-        "expected": problem.expected,
-        "suggestion": problem.suggestion,
-    }
+def problem_views(problems: Iterable[Problem]) -> list[dict[str, object]]:
+    """Return problems for programs."""
+    return [
+        {
+            "severity": problem.severity,
+            "file": problem.file,
+            "line": problem.line,
+            "column": problem.column,
+            "path": problem.path,
+            "message": problem.message,
+            "expected": problem.expected,
+            "suggestion": problem.suggestion,
+        }
+        for problem in problems
+    ]
 
 
 def _tally(problems: Iterable[Problem], severity: str) -> str:
@@ -67,7 +72,8 @@ def _summary(policy: PolicySet) -> str:
     return ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in parts)
 
 
-def _show(problems: Sequence[Problem], *, to_stderr: bool) -> None:
+def show_problems(problems: Sequence[Problem], *, to_stderr: bool) -> None:
+    """Show problems to people, a line each."""
     for problem in problems:
         style = "red" if problem.severity == "error" else "yellow"
         (complain if to_stderr else say)(styled(problem, style).plain, style)
@@ -82,11 +88,11 @@ def validate(directory: Directory, output: OutputForm = Output.TABLE) -> None:
             {
                 "valid": policy is not None,
                 "digest": None if policy is None else policy.digest,
-                "problems": [_as_json(problem) for problem in loaded.problems],
+                "problems": problem_views(loaded.problems),
             }
         )
     else:
-        _show(loaded.problems, to_stderr=False)
+        show_problems(loaded.problems, to_stderr=False)
         if policy is None:
             say(f"{_tally(loaded.problems, 'error')}, {_tally(loaded.problems, 'warning')}", "red")
         else:
@@ -106,7 +112,7 @@ def render(
     from penstock.cli.rendered import render_policy  # noqa: PLC0415
 
     loaded = load_directory(directory)
-    _show(loaded.problems, to_stderr=True)
+    show_problems(loaded.problems, to_stderr=True)
     if loaded.policy_set is None:
         raise typer.Exit(FINDINGS)
     with waiting("Compiling"):

@@ -40,6 +40,22 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class PlanForm(StrEnum):
+    """The forms of a plan."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+class ReplayForm(StrEnum):
+    """The forms of a replay's report."""
+
+    TEXT = "text"
+    JSON = "json"
+    HTML = "html"
+
+
 class Rendering(StrEnum):
     """The forms of a rendered document."""
 

@@ -25,6 +25,9 @@ LIST_PRICES: Final[Mapping[str, float]] = {CLOUD_EU: 0.90, CLOUD_US: 1.00}
 PRICE_DROP: Final = 0.60
 """The US cloud's price after a 40 % drop, as a factor: then it is cheaper for the EU edge in spite of the distance."""
 
+CLOUD_BUDGET: Final = 10_000.0
+"""USD a day for both clouds: several times what the story's busiest act would come to, so that it paces nothing."""
+
 PRICE_FEED: Final = "cloud-prices"
 PRICE_FILE: Final = "prices.json"
 
@@ -87,7 +90,7 @@ def write_policies(directory: Path, endpoints: Mapping[str, int], edges: tuple[E
     files: dict[str, list[dict[str, object]]] = {
         "clusters.yaml": [_cluster(name, endpoints[name]) for name in CLUSTERS] + [_feed()],
         "edges.yaml": [document for edge in edges for document in _edge(edge)],
-        "traffic.yaml": [_residency(), _chat(), _records()],
+        "traffic.yaml": [_residency(), _chat(), _records(), _budget()],
     }
     for name, documents in files.items():
         (directory / name).write_text(yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
@@ -166,6 +169,11 @@ def _edge(edge: Edge) -> list[dict[str, object]]:
 
 def _residency() -> dict[str, object]:
     return _document("ResidencyRule", "default", {"dataClass": "restricted", "allow": {"sites": ["on_prem"]}})
+
+
+def _budget() -> dict[str, object]:
+    spec: dict[str, object] = {"scope": {"site": "cloud"}, "amount": CLOUD_BUDGET, "per": "day"}
+    return _document("Budget", "clouds", spec)
 
 
 def _chat() -> dict[str, object]:

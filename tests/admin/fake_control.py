@@ -1,6 +1,6 @@
 """A control plane made of plain values: two edge regions, three clusters, a public and a restricted policy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +14,10 @@ from penstock.admin.ports import (
     NotDrainedError,
     NotQuarantinedError,
     Readiness,
-    StoredDecision,
     StoreUnavailableError,
     UnknownClusterError,
 )
+from penstock.admin.recorded import PastDecision, StoredDecision, Verification
 from penstock.admin.xds_state import (
     CanaryRollout,
     ConnectedEnvoy,
@@ -37,6 +37,7 @@ from penstock_policies.decision import (
     Rung,
     Stage,
 )
+from penstock_policies.inputs import DecisionInputs
 from penstock_policies.observations import EndpointProbe, Load, Observations, Price
 from penstock_policies.overrides import Drain, Overrides
 from penstock_policies.policyset import Origin, PolicySet, RowKey
@@ -237,7 +238,11 @@ class FakeControlPlane:
         self.held = [
             ResourceState(url, f"name-{index}", SyncStatus.SYNCED, "v1") for index, url in enumerate(TYPE_URLS)
         ]
+        self.files: dict[str, Mapping[str, str]] = {}
         self.audited: list[AuditEntry] = []
+        self.verifications: dict[str, Verification] = {}
+        self.past_inputs: DecisionInputs | None = None
+        self.past_policy: PolicySet | None = self.policy_set
         self.infeasible: set[str] = {"onprem-fra"}
         self.store_fails = False
         self.bug: Exception | None = None
@@ -294,6 +299,26 @@ class FakeControlPlane:
         self._reach_store()
         return next((each for each in self.decisions if each.id == decision_id), None)
 
+    async def decision_at(self, at: float) -> PastDecision | None:
+        self._reach_store()
+        return next((self._past(each) for each in self.decisions if each.at <= at), None)
+
+    async def past_decision(self, decision_id: str) -> PastDecision | None:
+        found = await self.stored_decision(decision_id)
+        return None if found is None else self._past(found)
+
+    async def verify_decision(self, decision_id: str) -> Verification | None:
+        self._reach_store()
+        return self.verifications.get(decision_id)
+
+    def _past(self, found: StoredDecision) -> PastDecision:
+        later = [each.at for each in self.decisions if each.at > found.at]
+        return PastDecision(found, min(later, default=None), self.past_policy, self.past_inputs)
+
+    async def policy_files(self, digest: str) -> Mapping[str, str] | None:
+        self._reach_store()
+        return self.files.get(digest)
+
     async def drain(self, request: DrainRequest) -> DrainOutcome:
         if self.policy_set is None or request.cluster not in self.policy_set.clusters:
             raise UnknownClusterError(request.cluster, sorted(self.policy_set.clusters if self.policy_set else ()))
@@ -320,9 +345,9 @@ class FakeControlPlane:
         self.overrides = Overrides({name: each for name, each in self.overrides.drains.items() if name != cluster})
         return ended
 
-    async def audit(self, limit: int, before: int | None = None) -> Sequence[AuditEntry]:
+    async def audit(self, limit: int, before: int | None = None, kind: str | None = None) -> Sequence[AuditEntry]:
         self._reach_store()
-        newest = list(reversed(self.audited))
+        newest = [each for each in reversed(self.audited) if kind in {None, each.kind}]
         return [each for each in newest if before is None or each.sequence < before][:limit]
 
     def freeze(self, why: str) -> None:

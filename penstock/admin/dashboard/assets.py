@@ -20,6 +20,7 @@ OWN_FILES: Final = (
     "style.css",
     "app.js",
     "api.js",
+    "budgets.js",
     "charts.js",
     "clusters.js",
     "decisions.js",

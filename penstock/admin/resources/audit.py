@@ -16,12 +16,14 @@ class AuditQuery(BaseModel):
     limit: int = Field(default=50, ge=1, le=500)
     before: int | None = Field(default=None, ge=0)
     """Only entries with a smaller sequence number."""
+    kind: str | None = Field(default=None, min_length=1, max_length=64)
+    """Only entries of this kind. Omitted: all but ``decision.recorded``."""
 
 
 async def get_audit(request: web.Request) -> web.Response:
-    """``GET /api/v1/audit?limit=&before=``."""
+    """``GET /api/v1/audit?limit=&before=&kind=``."""
     query = read_query(request, AuditQuery)
-    entries = await request.app[CONTROL].audit(query.limit, query.before)
+    entries = await request.app[CONTROL].audit(query.limit, query.before, query.kind)
     return json_response(
         {
             "items": [

@@ -92,6 +92,10 @@ def cluster_view(cluster: Cluster, control: ControlPlane) -> dict[str, object]:
             "inFlight": None if view is None else view.in_flight,
             "capacity": None if view is None else view.capacity,
             "declaredConcurrency": cluster.spec.capacity.concurrency,
+            "limitedBy": "" if view is None else view.limited_by,
+            "trim": None if view is None else view.trim,
+            "planned": None if view is None else view.planned,
+            "slotPriceUsdPerHour": None if view is None else view.slot_price,
             "utilisation": None if view is None else utilisation(view.in_flight, view.capacity),
             "requestRate": request_rate,
             "errorRate": error_rate,
@@ -104,6 +108,8 @@ def cluster_view(cluster: Cluster, control: ControlPlane) -> dict[str, object]:
             "ageSeconds": view.price_age,
             "stale": "(stale)" in view.price_source,
         },
+        "carbon": None if view is None else {"gramsPerMillionTokens": view.carbon, "source": view.carbon_source},
+        "spot": cluster.spec.spot is not None,
         "drain": None if drain is None or now >= drain.until else drain_view(drain, now),
     }
 

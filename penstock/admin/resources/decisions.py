@@ -1,4 +1,4 @@
-"""``GET /api/v1/decisions``: what was decided, newest first, each with what it changed and why."""
+"""``/api/v1/decisions``: what was decided, newest first, each with what it changed and why; and whether it holds."""
 
 import json
 
@@ -6,7 +6,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.admin.keys import CONTROL, SUMMARIES
-from penstock.admin.problem_details import not_found
+from penstock.admin.occasion import unrecorded
 from penstock.admin.requests import read_query
 from penstock.admin.wire import json_response, timestamp
 
@@ -44,7 +44,7 @@ async def get_decision(request: web.Request) -> web.Response:
     decision_id = request.match_info["id"]
     stored = await request.app[CONTROL].stored_decision(decision_id)
     if stored is None:
-        raise not_found("decision", decision_id, ())
+        raise unrecorded(decision_id)
     return json_response(
         {
             "id": stored.id,
@@ -55,4 +55,30 @@ async def get_decision(request: web.Request) -> web.Response:
     )
 
 
-ROUTES = (web.get("/api/v1/decisions", get_decisions), web.get("/api/v1/decisions/{id}", get_decision))
+async def verify_decision(request: web.Request) -> web.Response:
+    """``POST /api/v1/decisions/{id}/verify``: make a recorded decision again and compare, bit for bit.
+
+    200 whatever comes of it; ``verified`` tells.
+    """
+    decision_id = request.match_info["id"]
+    found = await request.app[CONTROL].verify_decision(decision_id)
+    if found is None:
+        raise unrecorded(decision_id)
+    return json_response(
+        {
+            "id": found.decision,
+            "at": timestamp(found.at),
+            "verified": found.verified,
+            "checks": found.checks,
+            "differences": found.differences,
+            "decidedBy": found.engine or None,
+            "verifiedBy": found.engine_here,
+        }
+    )
+
+
+ROUTES = (
+    web.get("/api/v1/decisions", get_decisions),
+    web.get("/api/v1/decisions/{id}", get_decision),
+    web.post("/api/v1/decisions/{id}/verify", verify_decision),
+)

@@ -8,7 +8,7 @@ from penstock.admin.metrics import CONTENT_TYPE
 
 async def get_metrics(request: web.Request) -> web.Response:
     """``GET /metrics``."""
-    return web.Response(body=request.app[METRICS].render(), headers={"Content-Type": CONTENT_TYPE})
+    return web.Response(body=await request.app[METRICS].scrape(), headers={"Content-Type": CONTENT_TYPE})
 
 
 ROUTES = (web.get("/metrics", get_metrics),)

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { showFindings } from "./banner.js";
+import { showBudgets } from "./budgets.js";
 import { addHistory, assignColours, forgetHistory, LONGEST_WINDOW, setUpExplanation, setUpWindows, showPolicies } from "./charts.js";
 import { showClusters } from "./clusters.js";
 import { showDecisions } from "./decisions.js";
@@ -54,16 +55,17 @@ async function ask() {
     historySince = nowSeconds - LONGEST_WINDOW;
     forgetHistory();
   }
-  const [clusters, weights, nodes, history, quarantine] = await Promise.all([
+  const [clusters, weights, budgets, nodes, history, quarantine] = await Promise.all([
     get("/api/v1/clusters"),
     get("/api/v1/weights"),
+    get("/api/v1/budgets"),
     get(`/api/v1/nodes?limit=${MOST_SHOWN}`),
     get(`/api/v1/history?since=${historySince}`),
     status.quarantined ? get("/api/v1/quarantine") : { items: [], now: status.now },
   ]);
   addHistory(history.items, Date.parse(history.now));
   historySince = newestPoint(history) ?? historySince;
-  return { status, clusters, weights, nodes, quarantine, decisions: await newDecisions(status, clusters, weights) };
+  return { status, clusters, weights, budgets, nodes, quarantine, decisions: await newDecisions(status, clusters, weights) };
 }
 
 // Decisions are asked for only when something they tell of has changed, and twice more: recording lags a little behind.
@@ -85,13 +87,14 @@ function newestPoint(history) {
   return times.length ? Math.max(...times) / 1000 : null;
 }
 
-function show({ status, clusters, weights, nodes, quarantine, decisions }) {
+function show({ status, clusters, weights, budgets, nodes, quarantine, decisions }) {
   assignColours(clusters.items);
   showState(status);
   showFacts(status, weights);
   showFindings(status.findings, null);
   drawWeights();
   showClusters(clusters.items);
+  showBudgets(budgets);
   showQuarantine(quarantine);
   showEnvoys(nodes);
   if (decisions) showDecisions(decisions.items);

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { byId, h, keyed, setAttribute, setText } from "./dom.js";
-import { percent, rate } from "./format.js";
+import { dollars, percent, rate } from "./format.js";
 
 const SERIES = 8;
 const WINDOWS = [["5 min", 300], ["15 min", 900], ["1 h", 3600]];
@@ -66,13 +66,16 @@ function makeCard(name, sample) {
   const reason = h("p", { class: "reason" });
   const excluded = h("p", { class: "excluded" });
   const demand = h("span", { class: "muted small num" });
+  const objective = h("span", { class: "muted small" });
+  const gaps = h("p", { class: "gaps" });
   const root = h("article", { class: "panel card" },
     h("div", { class: "card-head" },
       h("h3", {}, name),
       h("span", { class: "tag", "data-tone": CLASS_TONES[sample.dataClass] ?? "muted" }, sample.dataClass),
+      objective,
       demand,
       h("button", { type: "button", onclick: () => explain(name), "aria-label": `Why are the weights of ${name} what they are?` }, "Why?")),
-    tabs, chart, legend, reason, excluded);
+    tabs, chart, legend, reason, gaps, excluded);
   let latest = null;
   let shown = null; // the id of the row on the card
 
@@ -89,13 +92,23 @@ function makeCard(name, sample) {
     });
     setText(demand, row.demand > 0 ? `${rate(row.demand)} requests/s` : "");
     showLegend(legend, row);
+    setText(objective, row.objective ? `steers for ${row.objective}` : "");
     setText(reason, row.reason);
+    setText(gaps, gapText(row));
     const left = Object.entries(row.excluded).map(([cluster, why]) => `${cluster} (${why})`);
     setText(excluded, left.length ? `Not eligible: ${left.join("; ")}` : "");
     setAttribute(chart, "aria-label", describe(row));
     drawChart(chart, history.get(rowId(row)) ?? [], row, nowMs);
   }
   return { root, update: () => {}, draw };
+}
+
+// What a cluster that gets nothing would have to cost less: nearest to being used first. The reason tells of some itself.
+function gapText(row) {
+  const unused = Object.entries(row.gapsUsdPerMillionTokens ?? {})
+    .filter(([cluster, gap]) => gap > 0 && !row.reason.includes(`${cluster} would be used`))
+    .sort((a, b) => a[1] - b[1]);
+  return unused.map(([cluster, gap]) => `${cluster} would be used if it were ${dollars(gap)} cheaper per million tokens`).join("; ");
 }
 
 const busiest = (rows) => rows.reduce((best, row) => (row.demand > best.demand ? row : best));

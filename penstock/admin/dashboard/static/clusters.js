@@ -1,4 +1,4 @@
-// The table of clusters: health, load, price and drain.
+// The table of clusters: health, load, price, what more room would be worth, and drain.
 
 import { colourOf, order } from "./charts.js";
 import { byId, h, keyed, setAttribute, setText } from "./dom.js";
@@ -30,22 +30,27 @@ function makeRow(first) {
   const price = h("div", { class: "num" });
   const source = h("div", { class: "muted small" });
   const stale = h("span", { class: "tag", "data-tone": "warning" }, "stale");
+  const footprint = h("div", { class: "muted small num" });
+  const slot = h("div", { class: "num" });
+  const worth = h("div", { class: "muted small" });
   const drained = h("div", { class: "small" });
   const button = h("button", { type: "button", onclick: () => (cluster.drain ? openUndrain(cluster) : openDrain(cluster)) });
   const root = h("tr", {},
     h("td", {}, h("div", { class: "name" }, swatch, first.name), place),
     h("td", { class: "clip" }, state, why),
     h("td", {}, load, bar, traffic),
-    h("td", {}, price, source, stale),
+    h("td", {}, price, source, stale, footprint),
+    h("td", {}, slot, worth),
     h("td", { class: "clip" }, h("div", { class: "drain-cell" }, drained, button)));
 
   function update(next) {
     cluster = next;
     swatch.style.background = colourOf(cluster.name);
-    setText(place, `${SITES[cluster.site] ?? cluster.site}, ${cluster.region}, ${cluster.engine}`);
+    setText(place, `${SITES[cluster.site] ?? cluster.site}, ${cluster.region}, ${cluster.engine}${cluster.spot ? ", spot" : ""}`);
     showHealth(cluster.health);
     showLoad(cluster.load);
     showPrice(cluster.price);
+    showWorth(cluster);
     const drain = cluster.drain;
     setText(drained, drain ? drainText(drain) : "");
     setText(button, drain ? "Undrain…" : "Drain…");
@@ -75,6 +80,7 @@ function makeRow(first) {
     const parts = [used === null ? "" : `${percent(used)} used`];
     if (now.requestRate !== null) parts.push(`${rate(now.requestRate)} requests/s`);
     if (now.errorRate) parts.push(`${rate(now.errorRate)} errors/s`);
+    if (now.planned !== null) parts.push(`${count(now.planned)} planned`);
     setText(traffic, parts.filter(Boolean).join(" · "));
   }
 
@@ -83,6 +89,14 @@ function makeRow(first) {
     const age = now !== null && now.ageSeconds !== null ? `, ${ago(now.ageSeconds)}` : "";
     setText(source, now === null ? "" : `${now.source.replace(/\s*\(stale\)/, "")}${age}`);
     stale.hidden = !now?.stale;
+  }
+
+  function showWorth({ load: now, carbon }) {
+    const saves = now.slotPriceUsdPerHour;
+    setText(slot, saves > 0 ? `saves ${dollars(saves)} an hour` : "saves nothing");
+    const trimmed = now.trim !== null && now.trim < 0.995 ? `planned at ${percent(now.trim)} of what is declared: overload has taught so` : "";
+    setText(worth, trimmed || now.limitedBy);
+    setText(footprint, carbon !== null && carbon.gramsPerMillionTokens > 0 ? `${count(carbon.gramsPerMillionTokens)} g CO₂e` : "");
   }
   return { root, update };
 }

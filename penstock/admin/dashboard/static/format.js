@@ -3,6 +3,7 @@
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const one = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const money = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 4 });
+const cents = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
 export const count = (value) => whole.format(value);
@@ -16,6 +17,8 @@ export function percent(share) {
   return `${value === 0 || value >= 99.95 ? whole.format(value) : value.toFixed(1)} %`;
 }
 
+/** An amount of money, in whole cents (a price per million tokens has more decimals: `dollars`). */
+export const usd = (value) => `$${cents.format(value)}`;
 export const dollars = (value) => `$${money.format(value)}`;
 
 export function duration(seconds) {

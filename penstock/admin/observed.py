@@ -1,0 +1,99 @@
+"""What a decision went by, cluster by cluster, and how old each fact was."""
+
+from collections.abc import Iterable, Mapping
+
+from penstock.admin.wire import timestamp
+from penstock_policies.decision import ClusterView, Decision
+from penstock_policies.observations import Observations
+from penstock_policies.policyset import PolicySet
+
+
+def observed(
+    policies: PolicySet, names: Iterable[str], decision: Decision, observations: Observations | None, now: float
+) -> list[dict[str, object]]:
+    """Return the inputs about some clusters; ages in seconds, None for what was never observed."""
+    return [_cluster(policies, name, decision, observations, now) for name in names if name in policies.clusters]
+
+
+def _cluster(
+    policies: PolicySet, name: str, decision: Decision, observations: Observations | None, now: float
+) -> dict[str, object]:
+    spec, view, health = policies.clusters[name].spec, decision.clusters.get(name), decision.health.get(name)
+    return {
+        "cluster": name,
+        "site": spec.site,
+        "region": spec.region,
+        "spot": spec.spot is not None,
+        "health": None
+        if health is None
+        else {"state": health.state, "since": timestamp(health.since), "reason": health.reason},
+        "price": None
+        if view is None
+        else {"usdPerMillionTokens": view.price, "source": view.price_source, "ageSeconds": view.price_age},
+        "carbon": None if view is None else {"gramsPerMillionTokens": view.carbon, "source": view.carbon_source},
+        "capacity": None if view is None else _capacity(view, spec.capacity.concurrency),
+        "tokensPerRequest": None if view is None else {"prompt": view.tokens[0], "output": view.tokens[1]},
+        "draining": decision.draining.get(name),
+        **({} if observations is None else _ages(name, observations, now)),
+    }
+
+
+def _capacity(view: ClusterView, declared: int) -> dict[str, object]:
+    return {
+        "inFlight": view.in_flight,
+        "inFlightByPlan": view.planned,
+        "plannedUpTo": view.capacity,
+        "declared": declared,
+        "limitedBy": view.limited_by,
+        "learntPart": view.trim,
+    }
+
+
+def _ages(name: str, observations: Observations, now: float) -> dict[str, object]:
+    probes = observations.probes.get(name, {})
+    loads = {region: by[name] for region, by in sorted(observations.load.items()) if name in by}
+    engine = observations.engines.get(name)
+    return {
+        "probes": {
+            "endpoints": len(probes),
+            "failing": sum(1 for probe in probes.values() if probe.consecutive_failed > 0),
+            "ageSeconds": _oldest((probe.at for probe in probes.values()), now),
+        },
+        "load": [
+            {
+                "region": region,
+                "inFlight": load.in_flight,
+                "requestsPerSecond": load.request_rate,
+                "errorsPerSecond": load.error_rate,
+                "ageSeconds": now - load.at,
+            }
+            for region, load in loads.items()
+        ],
+        "loadAgeSeconds": _oldest((load.at for load in loads.values()), now),
+        "engine": None
+        if engine is None
+        else {"waiting": engine.waiting, "running": engine.running, "ageSeconds": now - engine.at},
+    }
+
+
+def _oldest(times: Iterable[float], now: float) -> float | None:
+    """Return the greatest age; None where there is none, and never less than 0."""
+    return max((max(0.0, now - at) for at in times), default=None)
+
+
+def budgets_view(decision: Decision) -> Mapping[str, object]:
+    """Return how the budgets stand."""
+    return {
+        name: {
+            "amountUsd": view.amount,
+            "spentUsd": view.spent,
+            "periodStart": timestamp(view.period_start),
+            "periodEnd": timestamp(view.period_end),
+            "burnUsdPerHour": view.burn,
+            "forecastUsd": view.forecast,
+            "limitUsdPerHour": view.limit,
+            "price": view.price,
+            "exhausted": view.exhausted,
+        }
+        for name, view in sorted(decision.budgets.items())
+    }

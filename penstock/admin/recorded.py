@@ -1,0 +1,68 @@
+"""Recorded decisions as auditors ask about them: plain data that crosses the admin side's ports."""
+
+from dataclasses import dataclass
+
+from penstock_policies.inputs import DecisionInputs
+from penstock_policies.policyset import PolicySet
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """A decision as recorded: ``json`` is its canonical text."""
+
+    id: str
+    at: float
+    policy_digest: str
+    json: str
+
+
+@dataclass(frozen=True, slots=True)
+class PastDecision:
+    """A recorded decision with what is needed to explain it and to suppose otherwise."""
+
+    stored: StoredDecision
+    until: float | None
+    """Unix time when the next one was recorded; None while it is the latest."""
+    policy: PolicySet | None
+    """The policy it was made by; None where its text is not stored, or is none this version reads."""
+    inputs: DecisionInputs | None
+    """What it was made of; None where that was not recorded, or is nothing this version reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at to verify a decision."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One place where a decision that was made again is not what was recorded."""
+
+    path: str
+    """Such as ``rows.chat/eu-west/llama-3-70b.weights.onprem-fra``."""
+    recorded: str
+    again: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Whether a recorded decision is what the engine makes of its recorded inputs, bit for bit."""
+
+    decision: str
+    at: float
+    checks: tuple[Check, ...]
+    differences: tuple[Difference, ...]
+    """The first few."""
+    engine: str
+    """Which versions decided; empty where that is not known."""
+    engine_here: str
+    """Which versions this is."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether every check held."""
+        return all(check.ok for check in self.checks)
