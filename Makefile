@@ -9,7 +9,7 @@ SOURCES := xds/penstock_xds policies/penstock_policies envoy/penstock_envoy pens
 
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help install demo test test-fast lint types bench fmt golden lock clean
+.PHONY: help install demo test test-fast test-deep lint types bench fmt golden lock clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ test: install ## The whole test suite, real Envoy included
 
 test-fast: install ## The tests that need no Envoy
 	@$(BIN)/python -m pytest -m "not e2e"
+
+test-deep: install ## The engine's properties with thirty times the examples, other ones each time (minutes)
+	@$(BIN)/python -m pytest tests/engine -k properties --hypothesis-profile=deep --timeout=3600
 
 lint: install ## Style, import contracts and what can be checked of deploy/ without a cluster
 	@$(BIN)/ruff check $(SOURCES)
