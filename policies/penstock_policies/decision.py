@@ -206,6 +206,8 @@ class EngineMemory:
     """Budget to smoothed USD a second."""
     mixed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Row to the shares of its clusters (those that had any) as the newest load reports mix them, old and new."""
+    recent: Mapping[str, float] = field(default_factory=dict)
+    """Edge region to its request rate averaged over the last seconds, which tells a surge from a single burst."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,6 +232,7 @@ def _memory(plain: dict[str, Any]) -> EngineMemory:
         tokens=_pairs(plain["tokens"]),
         burn=plain["burn"],
         mixed=plain.get("mixed", {}),
+        recent=plain.get("recent", {}),
     )
 
 

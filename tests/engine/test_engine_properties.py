@@ -202,14 +202,20 @@ def test_unchanging_inputs_settle_and_then_nothing_is_published(policy: PolicySe
     world = World(policy)
     world.rates = {key: data.draw(st.floats(0, 200)) for key in policy.rows()}
     world.prices = {name: data.draw(st.floats(0.01, 5)) for name in policy.clusters}
-    # Reports that do not follow the weights: the same inputs, whatever is decided.
-    fixed = replace(world.observations(), load=data.draw(observations(policy, 0.0, sane)).load)
+    # Reports that do not follow the weights: the same inputs, whatever is decided. Without failures, as a cluster that
+    # fails is tried again and again, ever more seldom.
+    loads = {
+        region: {name: replace(load, error_rate=0.0, success_rate=None) for name, load in by.items()}
+        for region, by in data.draw(observations(policy, 0.0, sane)).load.items()
+    }
+    fixed = replace(world.observations(), load=loads)
     decision = decide(policy, _at(fixed, START), Overrides(), None, START)
-    for tick in range(1, 40):
-        decision = decide(policy, _at(fixed, START + 30 * tick), Overrides(), decision, START + 30 * tick)
+    # Two minutes apart, the period of the schedules that fleets are drawn with: the hour is an input, too.
+    for now in (START + 120 * tick for tick in range(1, 40)):
+        decision = decide(policy, _at(fixed, now), Overrides(), decision, now)
     settled = material_digest(decision)
-    for tick in range(40, 50):
-        decision = decide(policy, _at(fixed, START + 30 * tick), Overrides(), decision, START + 30 * tick)
+    for now in (START + 120 * tick for tick in range(40, 50)):
+        decision = decide(policy, _at(fixed, now), Overrides(), decision, now)
         assert material_digest(decision) == settled
 
 

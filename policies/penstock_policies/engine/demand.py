@@ -22,8 +22,11 @@ from penstock_policies.serial import row_name
 _ITERATIONS = 10
 """Of the deconvolution, where traffic is dense. Where it is thin fewer, down to one: iterating on one second's noise
 until it is explained credits it to rows that send nothing, while single steps average it away over time."""
-_SCATTER = 3.0
-"""Standard deviations of Poisson counts: a change within them may be noise."""
+_SCATTER = 4.0
+"""Standard deviations of Poisson counts: a change within them may be noise. Four and not three, as real arrivals come
+in bunches and scatter more than Poisson's."""
+_RECENT = 4.0
+"""Time constant in seconds of the average that tells a surge from a single second's burst."""
 _RISE = 2.0
 """Time constant in seconds of a growing total: a peak must spill before queues build."""
 _FALL = 8.0
@@ -75,6 +78,8 @@ class Demand:
     notes: tuple[Note, ...]
     mixed: Mapping[str, Mapping[str, float]]
     """Row to its shares as reports mix them."""
+    recent: Mapping[str, float]
+    """Region to its short average."""
 
 
 def estimate(policy: PolicySet, facts: Facts, previous: Decision | None, now: float) -> Demand:
@@ -84,6 +89,7 @@ def estimate(policy: PolicySet, facts: Facts, previous: Decision | None, now: fl
     notes: list[Note] = []
     smoothed: dict[str, float] = {}
     mixed = _mixed(previous, elapsed)
+    recent = {region: memory.recent[region] for region in policy.regions() if region in memory.recent}
     by_region: dict[str, list[RowKey]] = {}
     for key in policy.rows():
         by_region.setdefault(key.region, []).append(key)
@@ -96,7 +102,10 @@ def estimate(policy: PolicySet, facts: Facts, previous: Decision | None, now: fl
             continue
         rows = previous.rows if previous is not None else {}
         total += _unheard(facts.unknown_load[region], keys, rows, memory.demand)
-        smoothed.update(_region(facts, region, keys, rows, memory.demand, mixed=mixed, total=total, elapsed=elapsed))
+        recent[region] = _recent(memory.recent.get(region), total, elapsed)
+        shares = _region(facts, region, keys, rows, memory.demand, mixed=mixed, elapsed=elapsed)
+        total = _followed(sum(memory.demand.get(row_name(key), 0.0) for key in keys), total, recent[region], elapsed)
+        smoothed.update({row_name(key): share * max(total, _LEAST_TOTAL) for key, share in shares.items()})
     rates = {key: smoothed[row_name(key)] for keys in by_region.values() for key in keys}
     flow = _flow(policy, facts, previous, elapsed, now)
     return Demand(
@@ -106,6 +115,7 @@ def estimate(policy: PolicySet, facts: Facts, previous: Decision | None, now: fl
         flow=flow,
         notes=tuple(notes),
         mixed=mixed,
+        recent=recent,
     )
 
 
@@ -166,32 +176,36 @@ def _region(
     before: Mapping[str, float],
     *,
     mixed: Mapping[str, Mapping[str, float]],
-    total: float,
     elapsed: float,
-) -> dict[str, float]:
+) -> dict[RowKey, float]:
+    """Give the proportions of a region's rows."""
     held = {key: before.get(row_name(key), 0.0) for key in keys}
     shares = _shares_before(keys, held)
     load = facts.load[region]
     if all(key in rows and _settled(rows[key], mixed) for key in keys):
         weights = {key: _known(mixed.get(row_name(key), {}), facts.unknown_load[region]) for key in keys}
         shares = _deconvolve(shares, load, weights, elapsed)
-    known = sum(held.values())
-    if known > 0 and math.isfinite(elapsed):
-        time_constant = _following(total, known)
-        total = known + _gain(elapsed, time_constant) * (total - known)
-    return {row_name(key): share * max(total, _LEAST_TOTAL) for key, share in shares.items()}
+    return shares
 
 
-def _following(total: float, known: float) -> float:
-    """Give the time constant in which a region's total follows what is reported.
+def _recent(held: float | None, total: float, elapsed: float) -> float:
+    return total if held is None else held + _gain(elapsed, _RECENT) * (total - held)
+
+
+def _followed(known: float, total: float, recent: float, elapsed: float) -> float:
+    """Give a region's total as it follows what is reported.
 
     Where traffic is thin a difference is averaged over enough requests to be more than chance, in the rate known: by
-    the rate reported, chance peaks would be followed faster than chance lulls, and demand overrated. What is beyond
-    chance at once, as after a start, is not waited for.
+    the rate reported, chance peaks would be followed faster than chance lulls, and demand overrated. A surge or a
+    stop, which some seconds together put beyond chance, is not waited for.
     """
+    if known <= 0 or math.isinf(elapsed):
+        return total
     base = _RISE if total > known else _FALL
-    beyond = abs(total - known) > _SCATTER * math.sqrt(max(known, 1.0))
-    return base if beyond else _spanning(base, known)
+    # An exponential average of Poisson counts has the variance of the rate over twice its time constant.
+    beyond = abs(recent - known) > _SCATTER * math.sqrt(max(known, 1.0) / (2 * _RECENT))
+    time_constant = base if beyond else _spanning(base, known)
+    return known + _gain(elapsed, time_constant) * (total - known)
 
 
 def _shares_before(keys: Sequence[RowKey], held: Mapping[RowKey, float]) -> dict[RowKey, float]:

@@ -139,7 +139,7 @@ def _row(situation: Situation, path: _Path, step: Step, common: _Common) -> Row:
         reason="",
         notes=notes,
         changed_at=row.changed_at if row is not None and row.weights == weights else situation.now,
-        moved_at=situation.now if step.stepped or row is None else row.moved_at,
+        moved_at=_moved_at(situation, step, row),
         cost_moved_at=situation.now if step.cost_stepped or row is None else row.cost_moved_at,
         demand=path.problem.demand,
         move=step.move,
@@ -149,6 +149,13 @@ def _row(situation: Situation, path: _Path, step: Step, common: _Common) -> Row:
         refusal="" if weights else eligible.refusal or NO_CLUSTER,
     )
     return replace(decided, reason=explain(decided, path.outcome, path.problem, situation, common.full, plan=path.plan))
+
+
+def _moved_at(situation: Situation, step: Step, row: Row | None) -> float:
+    if row is None:
+        # A first placement is no step whose effect has to show before the next: the first report may correct it.
+        return 0.0
+    return situation.now if step.stepped else row.moved_at
 
 
 def _turns(situation: Situation, path: _Path, step: Step) -> dict[str, Turns]:

@@ -77,6 +77,7 @@ class Situation:
             tokens=self.measured,
             burn=self.burn,
             mixed=self.demand.mixed,
+            recent=self.demand.recent,
         )
 
     def views(self) -> dict[str, ClusterView]:
