@@ -4,7 +4,7 @@ A decision never changes once recorded, so each summary is worked out once and r
 """
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 
 from penstock.admin.recorded import StoredDecision
@@ -29,6 +29,7 @@ def _row_changes(new: Decision, old: Decision | None) -> Iterator[dict[str, obje
                 "model": key.model,
                 "from": None if earlier is None else earlier.weights,
                 "to": row.weights,
+                "rung": row.rung,
                 "reason": row.reason,
             }
     for key in sorted(before.keys() - new.rows.keys()):
@@ -59,6 +60,7 @@ def summarise(new: Decision, old: Decision | None) -> dict[str, object]:
         "policyDigest": new.policy_digest,
         "policyChanged": old is not None and old.policy_digest != new.policy_digest,
         "rung": new.rung,
+        "rungs": dict(sorted(Counter(row.rung for row in new.rows.values()).items())),
         "frozen": new.frozen,
         "rows": list(_row_changes(new, old)),
         "health": list(_health_changes(new, old)),

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from penstock.admin.feed_figures import FeedTrouble, feed_troubles
 from penstock.admin.ports import ControlPlane
 from penstock.admin.wire import short_type
 from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, SyncStatus
-from penstock_policies.decision import HealthState
+from penstock_policies.decision import HealthState, Row, Rung
 from penstock_policies.policyset import PolicySet
 
 Severity = Literal["error", "warning", "info"]
@@ -66,16 +67,30 @@ def _policy(control: ControlPlane) -> Iterator[Finding]:
         )
 
 
+def _where(row: Row) -> str:
+    return f"{row.key.policy} in {row.key.region} for {row.key.model}"
+
+
 def _engine(control: ControlPlane) -> Iterator[Finding]:
     decision = control.decision
     if decision is None:
         return
     if decision.frozen:
         yield Finding("error", "frozen", f"The engine is frozen: {decision.frozen}")
-    for key, row in sorted(decision.rows.items()):
+    rows = [row for _, row in sorted(decision.rows.items())]
+    for row in rows:
         if not row.weights:
-            where = f"{key.policy} in {key.region} for {key.model}"
-            yield Finding("error", "row-refused", f"No cluster may serve {where}: its requests get 503")
+            nobody = "No sound plan was found for" if row.rung is Rung.REFUSED else "No cluster may serve"
+            yield Finding("error", "row-refused", f"{nobody} {_where(row)}: its requests get 503")
+    unplanned = [row for row in rows if row.weights and row.rung in {Rung.LAST_GOOD, Rung.STATIC}]
+    if unplanned:
+        first = unplanned[0]
+        yield Finding(
+            "warning",
+            "row-unplanned",
+            f"{_counted(len(unplanned), 'row has', 'rows have')} no sound plan. First: {_where(first)}, served by "
+            f"{first.rung}; `penstock explain {first.key.policy}` says why",
+        )
     for cluster, health in sorted(decision.health.items()):
         if health.state is HealthState.DOWN:
             because = f": {health.reason}" if health.reason else ""
@@ -131,6 +146,23 @@ def _feeds(control: ControlPlane) -> Iterator[Finding]:
             )
         elif because:
             yield Finding("warning", "feed-failing", f"Cost feed {name} fails{because}; its last prices hold")
+
+
+def _feed_figures(control: ControlPlane) -> Iterator[Finding]:
+    """Tell of feeds that are read well, and whose figures are not gone by."""
+    policy, decision = control.policy_set, control.decision
+    if policy is None or decision is None:
+        return
+    ages = feed_ages(control, policy)
+    by_feed: dict[str, list[FeedTrouble]] = {}
+    for each in feed_troubles(policy, decision):
+        age = ages[each.feed]
+        if each.refused or (age is not None and age <= policy.feeds[each.feed].spec.max_age):
+            by_feed.setdefault(each.feed, []).append(each)
+    for _, found in sorted(by_feed.items()):
+        first = min(found, key=lambda each: not each.refused)
+        more = f" (and {_counted(len(found) - 1, 'more figure')})" if len(found) > 1 else ""
+        yield Finding("warning", "feed-refused" if first.refused else "feed-outdated", f"{first.sentence}{more}")
 
 
 def _quarantined(of: QuarantinedResource) -> Finding:
@@ -210,6 +242,7 @@ def findings(control: ControlPlane, envoys: Sequence[ConnectedEnvoy]) -> list[Fi
         *_canaries(control.canaries()),
         *_envoys(envoys, quarantine),
         *_feeds(control),
+        *_feed_figures(control),
         *_drains(control),
     ]
     return sorted(found, key=lambda finding: ORDER.index(finding.severity))

@@ -1,27 +1,38 @@
-"""Moments as people give them: RFC 3339, Unix seconds, or how long ago."""
+"""Moments as people give them: RFC 3339, a time of today, Unix seconds, or how long ago. What names no zone is UTC."""
 
 import math
-from datetime import datetime
+import re
+from datetime import UTC, datetime
+from typing import Final
 
 from penstock_policies.quantities import parse_duration
 
-EXPECTED = "expected a moment such as 2026-03-01T02:00:00Z, Unix seconds, or how long ago, such as 15m"
+FORMS: Final = "2026-03-01T02:00:00Z (UTC where it names no zone), 02:00 (today, UTC), 15m (ago), or Unix seconds"
+"""How a moment may be given, for help texts."""
+EXPECTED: Final = f"expected a moment such as {FORMS}"
+
+_TIME_OF_DAY: Final = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?")
+_LEAST_SECONDS: Final = 1e9
+"""September 2001: a smaller number is a slip, such as a date without its hyphens."""
 
 
-def parse_moment(text: str, now: float) -> float:
+def parse_moment(text: str, now: float, *, may_come: bool = False) -> float:
     """Return the Unix time that ``text`` means when it is read at ``now``.
 
     Raises:
-        ValueError: it is no moment, or none that has passed.
+        ValueError: it is no moment, or, unless it ``may_come``, none that has passed.
 
     """
-    moment = _ago(text, now)
-    if moment is None:
-        moment = _seconds(text)
-    if moment is None:
-        moment = _written_out(text)
-    if moment > now:
-        raise ValueError("expected a moment that has passed")
+    stripped = text.strip()
+    for read in (_ago, _seconds, _today):
+        moment = read(stripped, now)
+        if moment is not None:
+            break
+    else:
+        moment = _written_out(stripped)
+    if moment > now and not may_come:
+        told = datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        raise ValueError(f"expected a moment that has passed, and {text!r} is {told}")
     return moment
 
 
@@ -32,14 +43,21 @@ def _ago(text: str, now: float) -> float | None:
         return None
 
 
-def _seconds(text: str) -> float | None:
+def _seconds(text: str, _: float) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
         return None
-    if not math.isfinite(seconds) or seconds < 0:
+    if not math.isfinite(seconds) or seconds < _LEAST_SECONDS:
         raise ValueError(EXPECTED)
     return seconds
+
+
+def _today(text: str, now: float) -> float | None:
+    if not _TIME_OF_DAY.fullmatch(text):
+        return None
+    today = datetime.fromtimestamp(now, UTC).date().isoformat()
+    return _written_out(f"{today}T{'0' if text[1] == ':' else ''}{text}")
 
 
 def _written_out(text: str) -> float:
@@ -47,6 +65,4 @@ def _written_out(text: str) -> float:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ValueError(EXPECTED) from error
-    if moment.tzinfo is None:
-        raise ValueError("expected a time zone with it, such as the Z of 2026-03-01T02:00:00Z")
-    return moment.timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

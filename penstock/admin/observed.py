@@ -1,22 +1,33 @@
 """What a decision went by, cluster by cluster, and how old each fact was."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
+from penstock.admin.feed_figures import accepted_ages
 from penstock.admin.wire import timestamp
 from penstock_policies.decision import ClusterView, Decision
 from penstock_policies.observations import Observations
 from penstock_policies.policyset import PolicySet
+
+MEAN_SECONDS: Final[Mapping[str, float]] = {"day": 900.0, "month": 4 * 3600.0}
+"""By a budget's period: over about how many seconds what is being spent is averaged, as the engine does it."""
 
 
 def observed(
     policies: PolicySet, names: Iterable[str], decision: Decision, observations: Observations | None, now: float
 ) -> list[dict[str, object]]:
     """Return the inputs about some clusters; ages in seconds, None for what was never observed."""
-    return [_cluster(policies, name, decision, observations, now) for name in names if name in policies.clusters]
+    ages = accepted_ages(policies, decision)
+    return [_cluster(policies, name, decision, observations, ages, now) for name in names if name in policies.clusters]
 
 
-def _cluster(
-    policies: PolicySet, name: str, decision: Decision, observations: Observations | None, now: float
+def _cluster(  # noqa: PLR0917 - what is known, and of which cluster
+    policies: PolicySet,
+    name: str,
+    decision: Decision,
+    observations: Observations | None,
+    accepted: Mapping[tuple[str, str], float],
+    now: float,
 ) -> dict[str, object]:
     spec, view, health = policies.clusters[name].spec, decision.clusters.get(name), decision.health.get(name)
     return {
@@ -30,7 +41,15 @@ def _cluster(
         "price": None
         if view is None
         else {"usdPerMillionTokens": view.price, "source": view.price_source, "ageSeconds": view.price_age},
-        "carbon": None if view is None else {"gramsPerMillionTokens": view.carbon, "source": view.carbon_source},
+        "carbon": None
+        if view is None
+        else {
+            "gramsPerMillionTokens": view.carbon,
+            "source": view.carbon_source,
+            "ageSeconds": accepted.get((spec.carbon.feed or "", spec.carbon.key or ""))
+            if view.carbon_source.startswith("feed ")
+            else None,
+        },
         "capacity": None if view is None else _capacity(view, spec.capacity.concurrency),
         "tokensPerRequest": None if view is None else {"prompt": view.tokens[0], "output": view.tokens[1]},
         "draining": decision.draining.get(name),
@@ -81,15 +100,20 @@ def _oldest(times: Iterable[float], now: float) -> float | None:
     return max((max(0.0, now - at) for at in times), default=None)
 
 
-def budgets_view(decision: Decision) -> Mapping[str, object]:
-    """Return how the budgets stand."""
+def budgets_view(
+    policies: PolicySet, decision: Decision, observations: Observations | None, now: float
+) -> Mapping[str, object]:
+    """Return how the budgets stand, and how old the count of what was spent is."""
+    spend = {} if observations is None else observations.spend
     return {
         name: {
             "amountUsd": view.amount,
             "spentUsd": view.spent,
+            "spentAgeSeconds": max(0.0, now - spend[name].at) if name in spend else None,
             "periodStart": timestamp(view.period_start),
             "periodEnd": timestamp(view.period_end),
             "burnUsdPerHour": view.burn,
+            "burnMeanSeconds": MEAN_SECONDS[policies.budgets[name].spec.per] if name in policies.budgets else None,
             "forecastUsd": view.forecast,
             "limitUsdPerHour": view.limit,
             "price": view.price,

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
-from penstock.admin.ports import ControlPlane, HistoryPoint, StoreUnavailableError
+from penstock.admin.ports import ControlPlane, HistoryPoint
 from penstock.admin.problem_details import ApiError, not_found
 from penstock.admin.recorded import PastDecision
 from penstock_policies.decision import Decision
@@ -30,7 +30,14 @@ class Occasion:
     past: PastDecision | None = None
     """For a recorded decision."""
     recorded_as: str | None = None
-    """The latest recorded decision: it says the same of all that matters, unless the one in force is being written."""
+    """The recorded decision that says the same but for figures: itself, for one that is recorded."""
+    asked: float | None = None
+    """The moment that was asked about, where one was."""
+
+    @property
+    def older_than_asked(self) -> float | None:
+        """Seconds by which the figures are older than the moment asked about; None where no moment was."""
+        return None if self.asked is None else max(0.0, self.asked - self.decision.at)
 
     @property
     def observations(self) -> Observations | None:
@@ -46,7 +53,7 @@ class Occasion:
         return None
 
 
-async def occasion_now(control: ControlPlane) -> Occasion:
+def occasion_now(control: ControlPlane) -> Occasion:
     """Return the decision in force.
 
     Raises:
@@ -57,13 +64,9 @@ async def occasion_now(control: ControlPlane) -> Occasion:
     if policies is None or decision is None:
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "nothing is decided yet", kind="no-decision")
     world = World(policies, control.observations(), control.overrides, decision, now)
-    history = tuple(control.history())
-    try:
-        latest = await control.recent_decisions(1)
-    except StoreUnavailableError:
-        # The explanation itself needs no store, and is wanted most when something is broken.
-        latest = ()
-    return Occasion(policies, decision, now, world, history, recorded_as=latest[0].id if latest else None)
+    return Occasion(
+        policies, decision, now, world, tuple(control.history()), recorded_as=control.stands_for(decision.id)
+    )
 
 
 async def occasion_at(control: ControlPlane, at: float) -> Occasion:
@@ -78,7 +81,7 @@ async def occasion_at(control: ControlPlane, at: float) -> Occasion:
     if past is None:
         detail = "no decision is recorded from that time or before"
         raise ApiError(HTTPStatus.NOT_FOUND, detail, kind="no-decision-then")
-    return await _past_occasion(control, past)
+    return replace(await _past_occasion(control, past), asked=at)
 
 
 async def occasion_of(control: ControlPlane, decision_id: str) -> Occasion:
@@ -91,16 +94,28 @@ async def occasion_of(control: ControlPlane, decision_id: str) -> Occasion:
     """
     past = await control.past_decision(decision_id)
     if past is None:
-        raise unrecorded(decision_id)
+        raise unrecorded(control, decision_id)
     return await _past_occasion(control, past)
 
 
-def unrecorded(decision_id: str) -> ApiError:
-    """404 for a decision that is not recorded, which may well have been made."""
+def unrecorded(control: ControlPlane, decision_id: str) -> ApiError:
+    """404 for a decision that is not recorded, which may well have been made; names the one that stands for it."""
     error = not_found("decision", decision_id, ())
+    error.detail += " is recorded"
+    stands = control.stands_for(decision_id)
+    if stands is not None and stands != decision_id:
+        error.detail += (
+            f": it changed nothing but figures. {stands}, which says the same of all else, is: ask for that one"
+        )
+        error.members["recordedAs"] = stands
+        return error
     error.detail += (
-        " is recorded. Decisions that change nothing but figures are not: ask for the one in force at a time instead"
+        ". Of decisions that change nothing but figures only one a minute is: ask for the one in force at a time (at)"
     )
+    decision = control.decision
+    latest = None if decision is None else control.stands_for(decision.id)
+    if latest is not None:
+        error.detail += f", or for {latest}, which stands for the one in force"
     return error
 
 

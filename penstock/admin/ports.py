@@ -271,6 +271,13 @@ class ControlPlane(Protocol):
         """
         ...
 
+    def stands_for(self, decision_id: str) -> str | None:
+        """Name the recorded decision that says the same as one made lately, but for its figures.
+
+        Itself, for one that is recorded; None for one that is not remembered, or was never made.
+        """
+        ...
+
     async def decision_at(self, at: float) -> PastDecision | None:
         """Return the decision in force at a time (Unix time): the last one recorded by then.
 

@@ -86,7 +86,7 @@ def from_control_plane(error: ControlPlaneError) -> ApiError:
             kind = "not-drained" if isinstance(error, NotDrainedError) else "not-quarantined"
             return ApiError(HTTPStatus.NOT_FOUND, str(error), kind=kind)
         case DrainRefusedError():
-            detail = f"{str(error).rstrip('.')}. Use force to drain all the same."
+            detail = f'{str(error).rstrip(".")}. With --force ("force": true) it is drained all the same.'
             return ApiError(HTTPStatus.CONFLICT, detail, kind="drain-refused", members={"impact": error.impact})
         case NoPolicyError():
             return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), kind="no-policy")

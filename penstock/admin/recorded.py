@@ -1,6 +1,7 @@
 """Recorded decisions as auditors ask about them: plain data that crosses the admin side's ports."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from penstock_policies.inputs import DecisionInputs
 from penstock_policies.policyset import PolicySet
@@ -36,6 +37,17 @@ class Check:
     name: str
     ok: bool
     detail: str
+    of_code: bool = False
+    """Whether other code than that which decided may fail it by itself, so that it is no sign of tampering."""
+
+
+class Verdict(StrEnum):
+    """What comes of a verification."""
+
+    VERIFIED = "verified"
+    OTHER_CODE = "made-by-other-code"
+    """Nothing speaks against the record; the code here is not that which decided, and does not answer the same."""
+    NOT_VERIFIED = "not-verified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +73,27 @@ class Verification:
     """Which versions decided; empty where that is not known."""
     engine_here: str
     """Which versions this is."""
+    vouched: bool = True
+    """Whether the audit log vouches for all of the record; False for one that was made for its figures alone."""
 
     @property
     def verified(self) -> bool:
         """Whether every check held."""
         return all(check.ok for check in self.checks)
+
+    @property
+    def untampered(self) -> bool:
+        """Whether the record is proven to be what was written, whatever this code makes of it."""
+        return self.vouched and self._sound
+
+    @property
+    def _sound(self) -> bool:
+        return all(check.ok for check in self.checks if not check.of_code)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What comes of it."""
+        if self.verified:
+            return Verdict.VERIFIED
+        other = self._sound and self.engine != self.engine_here
+        return Verdict.OTHER_CODE if other else Verdict.NOT_VERIFIED

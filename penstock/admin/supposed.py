@@ -72,7 +72,10 @@ def _lines(
     if not moving and abs(difference) < _SAME_USD:
         yield "  nothing would change"
         return
-    yield f"  cost {before.usd_per_hour:.2f} -> {after.usd_per_hour:.2f} USD/h ({difference:+.2f})"
+    unserved = [*_unserved(rows, before, after)]
+    yield from unserved
+    saved = "; no saving, as not all of it is served" if unserved and difference < 0 else ""
+    yield f"  cost {before.usd_per_hour:.2f} -> {after.usd_per_hour:.2f} USD/h ({difference:+.2f}{saved})"
     for key in moving:
         yield f"  {key.policy}, {row_title(key)}: {_shares_line(before.rows[key], after.rows[key])}"
     yield from _load_lines(before, after)
@@ -82,6 +85,19 @@ def _lines(
     if after.solver != "optimum":
         yield f"  worked out by the {after.solver}, as the optimum had no answer"
     yield "  These are the shares the plan would lead to; the limits decide how fast."
+
+
+def _unserved(rows: Sequence[RowKey], before: Placement, after: Placement) -> Iterator[str]:
+    """Tell what would not be served well, before any figure that looks like a gain for it."""
+    for name, load in after.load.items():
+        over = load - after.capacity[name]
+        if load > after.capacity[name] * _OVER and over > before.load[name] - before.capacity[name] + _SAME_LOAD:
+            yield f"  OVERLOADED: {name} would have {load:.0f} requests in flight, {over:.0f} more than planned for"
+    lost = {Outcome.REFUSED: "REFUSED", Outcome.HELD_ALL_DOWN: "UNSERVED"}
+    for key in rows:
+        outcome = after.rows[key].outcome
+        if outcome in lost and before.rows[key].outcome is not outcome:
+            yield f"  {lost[outcome]}: {key.policy}, {row_title(key)}, {after.rows[key].demand:.1f} requests/s"
 
 
 def _shares_line(before: RowPlacement, after: RowPlacement) -> str:

@@ -6,7 +6,7 @@ import typer
 
 from penstock.cli.client import call
 from penstock.cli.errors import FINDINGS
-from penstock.cli.figures import number, percent
+from penstock.cli.figures import number, percent, seconds
 from penstock.cli.options import DEFAULT_SERVER, OutputForm, Server
 from penstock.cli.terminal import Output, say, show_table, styled, write_json
 
@@ -21,6 +21,8 @@ def budgets(server: Server = DEFAULT_SERVER, output: OutputForm = Output.TABLE) 
     else:
         columns = ["BUDGET", "FOR", "STATE", "SPENT#", "OF#", "FORECAST#", "NOW $/H#", "MAY $/H#", "PERIOD ENDS"]
         show_table(columns, [_row(item) for item in answer["items"]], empty="the policy has no budgets")
+        for mean, names in sorted(_means(answer["items"]).items()):
+            say(f"NOW is a mean over about {seconds(mean)} for {', '.join(names)}.")
         for item in answer["items"]:
             if item["state"] == "exhausted":
                 say(f"{item['name']} is exhausted: {_consequence(item['onExhausted'])}", "red")
@@ -46,6 +48,15 @@ def _row(item: dict[str, Any]) -> list[object]:
         "any" if limit is None else f"${number(limit, 2)}",
         f"{standing['periodEnd']} ({item['per']}, {item['timeZone']})",
     ]
+
+
+def _means(items: list[dict[str, Any]]) -> dict[float, list[str]]:
+    """Over how many seconds what is being spent is averaged, to the budgets for which it is."""
+    means: dict[float, list[str]] = {}
+    for item in items:
+        if item["standing"] is not None:
+            means.setdefault(item["standing"]["burnMeanSeconds"], []).append(item["name"])
+    return means
 
 
 def _consequence(on_exhausted: str) -> str:

@@ -1,7 +1,10 @@
 """The commands' side of the admin API: one request, one JSON answer, every failure in words."""
 
 import asyncio
+import errno
 import json
+import os
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -94,7 +97,22 @@ async def _exchange(
     except TimeoutError as error:
         raise _unreachable(url, "it did not answer in time") from error
     except (aiohttp.ClientError, OSError, UnicodeDecodeError) as error:
-        raise _unreachable(url, str(error)) from error
+        raise _unreachable(url, _why(error)) from error
+
+
+def _why(error: Exception) -> str:
+    """Say in plain words why there was no answer."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "its certificate is not trusted here"
+    if isinstance(error, aiohttp.ClientConnectorDNSError) or isinstance(cause, socket.gaierror):
+        return "nobody knows a host of that name"
+    if isinstance(cause, ConnectionRefusedError) or getattr(cause, "errno", None) == errno.ECONNREFUSED:
+        return "nothing listens there"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "it hung up without an answer"
+    number = getattr(cause, "errno", None)
+    return os.strerror(number).lower() if isinstance(number, int) and number > 0 else str(error)
 
 
 def _unreachable(url: str, why: str) -> CommandError:

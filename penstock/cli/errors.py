@@ -7,6 +7,9 @@ FINDINGS: Final = 1
 FAILED: Final = 2
 """The command could not be carried out: wrong usage, or the server cannot be reached."""
 
+OTHER_CODE: Final = 3
+"""A recorded decision is what was written, and cannot be made again here, since other code made it."""
+
 
 class CommandError(Exception):
     """Ends a command with a message on standard error.

@@ -1,7 +1,7 @@
 """The ``penstock`` command.
 
 Exit codes: 0 fine, 1 findings (a policy with errors, a control plane that needs attention, a refused drain), 2 wrong
-usage or a server that cannot be reached.
+usage or a server that cannot be reached. `penstock plan` and `penstock explain --verify` have codes of their own.
 """
 
 import sys
@@ -10,10 +10,23 @@ from importlib.metadata import version as installed_version
 
 import typer
 
-from penstock.cli import bootstrap, budgets, drains, explain, observe, plan, policies, quarantine, replay, serve
+from penstock.cli import (
+    bootstrap,
+    budgets,
+    decisions,
+    drains,
+    explain,
+    observe,
+    plan,
+    policies,
+    quarantine,
+    replay,
+    serve,
+)
 from penstock.cli.errors import CommandError
 from penstock.cli.options import OutputForm
 from penstock.cli.terminal import Output, complain, say, write_json
+from penstock.cli.usage import PlainCommand
 
 app = typer.Typer(
     name="penstock",
@@ -37,17 +50,18 @@ for command, panel in (
     (observe.node, "Observe"),
     (quarantine.quarantine, "Observe"),
     (explain.explain, "Observe"),
+    (decisions.decisions, "Observe"),
     (drains.drain, "Operate"),
     (drains.undrain, "Operate"),
     (drains.drains, "Operate"),
     (quarantine.release, "Operate"),
 ):
-    app.command(rich_help_panel=panel)(command)
+    app.command(cls=PlainCommand, rich_help_panel=panel)(command)
 
 app.command(cls=plan.PlanCommand, rich_help_panel="Policies")(plan.plan)
 
 
-@app.command(rich_help_panel="Observe")
+@app.command(cls=PlainCommand, rich_help_panel="Observe")
 def version(output: OutputForm = Output.TABLE) -> None:
     """Print the version of this program."""
     if output is Output.JSON:

@@ -53,10 +53,7 @@ def _status_text(status: dict[str, Any], clusters: dict[str, Any]) -> None:
             ["policy", f"{digest} from {policy['source']}"],
             ["decision", decided],
             ["envoys", f"{envoys['connected']} connected" + (f" ({by_status})" if by_status else "")],
-            *(
-                [f"feed {feed['name']}", f"{seconds(feed['ageSeconds'])} old" + (" STALE" if feed["stale"] else "")]
-                for feed in status["feeds"]
-            ),
+            *([f"feed {feed['name']}", _feed(feed)] for feed in status["feeds"]),
         ],
     )
     say()
@@ -71,6 +68,12 @@ def _status_text(status: dict[str, Any], clusters: dict[str, Any]) -> None:
         say("Policy problems", "bold")
         for problem in problems:
             say(problem["text"])
+
+
+def _feed(feed: dict[str, Any]) -> str:
+    refused = len(feed["refused"])
+    told = f", {refused} of its figures REFUSED" if refused else ""
+    return f"read {seconds(feed['ageSeconds'])} ago{' STALE' if feed['stale'] else ''}{told}"
 
 
 def status(server: Server = DEFAULT_SERVER, output: OutputForm = Output.TABLE) -> None:

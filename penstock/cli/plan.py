@@ -5,24 +5,22 @@ error or a broken ``--forbid`` rule, so that a pipeline tells the three apart.
 """
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand
 
+from penstock.admin.moment import FORMS, parse_moment
 from penstock.cli.client import call
 from penstock.cli.errors import CommandError
 from penstock.cli.policies import Directory
-from penstock.cli.terminal import PlanForm
+from penstock.cli.terminal import PlanForm, clean
+from penstock.cli.usage import USAGE_ERROR, in_words
 from penstock.plan.inputs import Inputs, InputsError, masked, parse_inputs, read_inputs
 
 ERROR: Final = 1
 """There is no plan, or one that breaks a rule. Not 2, this program's code for errors elsewhere: that is changes."""
-
-# What every complaint about arguments is; typer exports only this child of it.
-_UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 
 
 class PlanCommand(TyperCommand):
@@ -32,8 +30,8 @@ class PlanCommand(TyperCommand):
         """Parse, or end with a usage error of our own."""
         try:
             return super().parse_args(ctx, args)
-        except _UsageError as error:
-            raise CommandError(str(error), exit_code=ERROR, hint="`penstock plan --help` tells more") from error
+        except USAGE_ERROR as error:
+            raise CommandError(in_words(error), exit_code=ERROR, hint="`penstock plan --help` tells more") from error
 
 
 def plan(  # noqa: PLR0917 - the order is the command line's, which knows them by name
@@ -78,10 +76,10 @@ def plan(  # noqa: PLR0917 - the order is the command line's, which knows them b
         ),
     ] = None,
     at: Annotated[
-        datetime | None,
+        str | None,
         typer.Option(
-            formats=["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"],
-            help="Without live inputs: the time to plan for (schedules, budgets), in UTC. Default: now.",
+            metavar="TIME",
+            help=f"Without live inputs: the time to plan for (schedules, budgets): {FORMS}. Default: now.",
             show_default=False,
         ),
     ] = None,
@@ -111,7 +109,7 @@ def plan(  # noqa: PLR0917 - the order is the command line's, which knows them b
         raise typer.Exit(code)
 
 
-def _inputs(server: str | None, file: Path | None, at: datetime | None, demand: list[str] | None) -> Inputs:
+def _inputs(server: str | None, file: Path | None, at: str | None, demand: list[str] | None) -> Inputs:
     live = file is not None or server is not None
     for option, given in (("--at", at), ("--demand", demand)):
         if live and given:
@@ -128,7 +126,11 @@ def _inputs(server: str | None, file: Path | None, at: datetime | None, demand: 
     return Inputs(at=_moment(at))
 
 
-def _moment(at: datetime | None) -> float:
+def _moment(at: str | None) -> float:
+    now = time.time()
     if at is None:
-        return time.time()
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        return now
+    try:
+        return parse_moment(at, now, may_come=True)
+    except ValueError as error:
+        raise CommandError(f"--at {clean(at)!r}: {error}") from error

@@ -17,8 +17,9 @@ from penstock.plan.configuration import ConfigurationError
 from penstock.plan.feeds import Fed, with_feeds
 from penstock.plan.forbid import ForbidError, Rule, Verdict, judge, parse_rules
 from penstock.plan.inputs import Inputs, without_credentials
+from penstock.plan.lines import Mark
 from penstock.plan.markdown import as_markdown, problems_as_markdown
-from penstock.plan.report import Mark, basis, headline, sections
+from penstock.plan.report import basis, headline, sections
 from penstock_policies.loader import Loaded
 from penstock_policies.policyset import PolicySet
 
@@ -101,14 +102,17 @@ def _loaded(loaded: Loaded, form: PlanForm, whose: str = "") -> PolicySet:
     if loaded.policy_set is not None:
         show_problems(loaded.problems, to_stderr=True)
         return loaded.policy_set
+    errors = len(loaded.errors)
+    why = f"{whose}the policies cannot be used: {errors} error{'' if errors == 1 else 's'}"
     match form:
         case PlanForm.JSON:
-            write_json({"valid": False, "problems": problem_views(loaded.problems)})
+            refused = {"valid": False, "changed": None, "summary": why, "refusedBecause": why}
+            write_json({**refused, "problems": problem_views(loaded.problems)})
         case PlanForm.MARKDOWN:
             write(problems_as_markdown([f"{whose}{problem}" for problem in loaded.errors]))
         case PlanForm.TEXT:
             show_problems(loaded.problems, to_stderr=False)
-    raise CommandError(f"{whose}the policies cannot be used: {len(loaded.errors)} of the problems are errors")
+    raise CommandError(why)
 
 
 def _write(plan: Plan, verdicts: Sequence[Verdict], form: PlanForm) -> None:

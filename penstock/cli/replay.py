@@ -19,8 +19,8 @@ def replay(  # noqa: PLR0917 - the order is the command line's, which knows them
         typer.Option(
             "--trace",
             metavar="FILE",
-            help="Recorded traffic: Azure LLM trace CSV, BurstGPT CSV, Mooncake JSONL, or a log of Penstock's "
-            "decisions.",
+            help="Recorded traffic: Azure LLM trace CSV, BurstGPT CSV, Mooncake JSONL, or Penstock's decisions, as "
+            "`penstock decisions --export` writes them.",
             show_default=False,
         ),
     ],

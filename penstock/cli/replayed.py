@@ -12,14 +12,18 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from penstock.cli.errors import FINDINGS, CommandError
 from penstock.cli.policies import load_directory, show_problems
-from penstock.cli.terminal import ReplayForm, complain, say, show_table, write, write_json
+from penstock.cli.terminal import ReplayForm, complain, say, show_table, width, write, write_json
 from penstock.policy_source import read_directory
 from penstock.replay.errors import ReplayError
 from penstock.replay.prepare import prepare
-from penstock.replay.report_text import COLUMNS, conclusions, fault_lines, headline, table
-from penstock.replay.results import Result, as_json
+from penstock.replay.report_text import conclusions, fault_lines, headline, table
+from penstock.replay.results import Result, as_json, cadence
 from penstock.replay.run import STRATEGIES, run_all
 from penstock.replay.scenario import MixError, Scenario
+from penstock_policies.suggestions import closest
+
+_WIDE = 124
+"""Characters that all columns of the table need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +67,15 @@ def show_replay(directory: Path, wanted: Wanted) -> None:
 
 def _strategies(baseline: str) -> list[str]:
     asked = [name.strip().replace("-", "_") for name in baseline.split(",") if name.strip()]
-    if asked == ["all"]:
-        return list(STRATEGIES)
     if asked == ["none"]:
         return ["penstock"]
+    rivals = [name for name in STRATEGIES if name != "penstock"]
     for name in asked:
-        if name not in STRATEGIES:
-            known = ", ".join(name for name in STRATEGIES if name != "penstock")
-            raise CommandError(f"no baseline {name!r}", hint=f"known are all, none, {known}")
-    return list(dict.fromkeys(["penstock", *asked]))
+        if name not in {*STRATEGIES, "all"}:
+            meant = closest(name, ["all", "none", *rivals])
+            hint = f"did you mean {meant}? Known are" if meant else "known are"
+            raise CommandError(f"no baseline {name!r}", hint=f"{hint} all, none, {', '.join(rivals)}")
+    return list(STRATEGIES) if "all" in asked else list(dict.fromkeys(["penstock", *asked]))
 
 
 def _scenario(directory: Path, wanted: Wanted) -> Scenario:
@@ -122,11 +126,16 @@ def _write(scenario: Scenario, results: dict[str, Result], html: str, form: Repl
     elif form is ReplayForm.HTML:
         write(html)
     else:
+        narrow = width() < _WIDE
         say(headline(scenario), "bold")
+        if cadence(scenario):
+            say(cadence(scenario))
         for line in fault_lines(scenario):
             say(f"  {line}", "yellow")
         say()
-        show_table(COLUMNS, table(results))
+        show_table(*table(results, narrow=narrow))
+        if narrow:
+            say("More columns in a wider terminal, with -o json, and in the HTML report.")
         say()
         for sentence in conclusions(results):
             say(sentence)

@@ -80,6 +80,11 @@ def _console(*, stderr: bool) -> Console:
     return Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=not stream.isatty(), width=width)
 
 
+def width() -> int:
+    """Characters that fit in a line of the result."""
+    return _console(stderr=False).width
+
+
 def say(text: object = "", style: str | None = None) -> None:
     """Return a line of the result."""
     _console(stderr=False).print(styled(text, style))

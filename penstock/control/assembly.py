@@ -56,6 +56,8 @@ _HOUSEKEEPING_SECONDS: Final = 1.0
 _PRUNE_EVERY_SECONDS: Final = 3600.0
 # Decisions are kept for a quarter: long enough for an audit's questions, small enough for one file.
 _KEEP_SECONDS: Final = 92 * 86400.0
+# One decision a minute is kept for its figures alone; after two days, one an hour.
+_KEEP_MINUTES_SECONDS: Final = 2 * 86400.0
 # What was spent is a row per policy, cluster and quarter of an hour: a year's comparison, and a month to make it in.
 _KEEP_SPENDING_SECONDS: Final = 400 * 86400.0
 
@@ -255,6 +257,7 @@ async def _keep_house(plane: Plane, store: Store, clock: Clock) -> None:
             pruned = clock()
             try:
                 await store.prune(clock(), _KEEP_SECONDS)
+                await store.thin_figures(clock() - _KEEP_MINUTES_SECONDS)
                 await store.prune_spending(clock() - _KEEP_SPENDING_SECONDS)
             except StoreError as error:
                 logger.warning("old records not pruned", extra={"error": str(error)})

@@ -16,11 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, ParamSpec, TypeVar
 
+from penstock.control.engine_version import engine_version
+from penstock.control.feed_watch import FeedWatch
 from penstock.control.history import WeightHistory
-from penstock.control.inputs import engine_version
 from penstock.control.publisher import Publication, Publisher, Served
 from penstock.control.recorder import Recorder
 from penstock.control.spending import Rates, Scopes, SpendingMeter, rates
+from penstock.control.standing import Standing
 from penstock.signals.board import ObservationBoard
 from penstock_envoy.residency import ResidencyBreach
 from penstock_policies.decision import Decision
@@ -76,7 +78,8 @@ class Decider:
         """``decided`` is told of every decision and how many seconds it took, ``published`` of those that changed."""
         self._board = board
         self._publisher = publisher
-        self._recorder = recorder
+        self._standing = Standing(recorder)
+        self._refused = FeedWatch()
         self._history = history
         self._meter = meter
         self._clock = clock
@@ -100,6 +103,10 @@ class Decider:
     def restore(self, decision: Decision) -> None:
         """Start from the decision that was in force before a restart, so that the restart moves no weight."""
         self.decision = decision
+
+    def stands_for(self, decision_id: str) -> str | None:
+        """Name the recorded decision that says the same but for figures; None for a decision not remembered."""
+        return self._standing.stands_for(decision_id)
 
     def notify(self) -> None:
         """Something changed that should not wait for the tick."""
@@ -148,9 +155,10 @@ class Decider:
         if made.publication is not None:
             self._publish(policy, made.publication)
             self._published = made.digest
-            self._recorder.record(made.decision, inputs)
             self._on_published(made.decision)
             self._history.add(made.decision)
+        self._standing.take(made.decision, inputs, material=made.publication is not None)
+        self._refused.look(policy, made.decision)
         self.withheld = ""
         self.decision = made.decision
         self._meter.take(made.rates)

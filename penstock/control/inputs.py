@@ -1,13 +1,12 @@
-"""What a decision was made of, packed to be stored and unpacked again; and which engine made it.
+"""What a decision was made of, packed to be stored and unpacked again.
 
 Packing a large fleet's inputs takes tens of milliseconds: :class:`~penstock.control.recorder.Recorder` does it in a
 thread of its own.
 """
 
 import hashlib
+import json
 import zlib
-from functools import cache
-from importlib.metadata import version
 from typing import Final
 
 from penstock.state.records import PackedInputs, StoredInputs
@@ -23,10 +22,17 @@ class InputsError(Exception):
     """What is stored as a decision's inputs cannot be read, or is not what was written."""
 
 
-@cache
-def engine_version() -> str:
-    """Return the versions that a decision's bytes depend on, for people."""
-    return f"penstock {version('penstock')}, highspy {version('highspy')}"
+class OtherVersionError(InputsError):
+    """What is stored is what was written, and another version of Penstock wrote it.
+
+    Attributes:
+        engine: which versions decided; empty where even that cannot be read.
+
+    """
+
+    def __init__(self, message: str, engine: str) -> None:
+        super().__init__(message)
+        self.engine = engine
 
 
 def pack(inputs: DecisionInputs) -> PackedInputs:
@@ -39,7 +45,8 @@ def unpack(stored: StoredInputs) -> DecisionInputs:
     """Return stored inputs.
 
     Raises:
-        InputsError: they are damaged, not what their digest says, or of a version this one cannot read.
+        OtherVersionError: they are of a version that this one cannot read.
+        InputsError: they are damaged, or not what their digest says.
 
     """
     try:
@@ -54,4 +61,12 @@ def unpack(stored: StoredInputs) -> DecisionInputs:
     try:
         return inputs_from_json(text.decode())
     except ValueError as error:
-        raise InputsError(f"of another version of Penstock: {error}") from error
+        raise OtherVersionError(f"of another version of Penstock: {error}", _engine(text)) from error
+
+
+def _engine(text: bytes) -> str:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return ""
+    return str(document.get("engine", "")) if isinstance(document, dict) else ""

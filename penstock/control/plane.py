@@ -184,6 +184,10 @@ class Plane:
             raise StoreUnavailableError(str(error)) from error
         return None if found is None else as_port(found)
 
+    def stands_for(self, decision_id: str) -> str | None:
+        """From memory: the recorded decision that says the same but for figures."""
+        return self._decider.stands_for(decision_id)
+
     async def decision_at(self, at: float) -> PastDecision | None:
         """From the store, by time."""
         try:

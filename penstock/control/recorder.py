@@ -14,6 +14,7 @@ from typing import Final
 
 from penstock.control.inputs import pack
 from penstock.state.errors import StoreError
+from penstock.state.figures import packed
 from penstock.state.records import PackedInputs
 from penstock.state.store import SELF, Store
 from penstock_policies.decision import Decision
@@ -43,6 +44,8 @@ class Made:
 
     decision: Decision
     inputs: DecisionInputs | None
+    figures_alone: bool = False
+    """Whether it differs from the one recorded before it in figures alone."""
 
 
 class Recorder:
@@ -61,6 +64,10 @@ class Recorder:
     def record(self, decision: Decision, inputs: DecisionInputs | None = None) -> None:
         """Have a decision written soon, with what it was made of."""
         self._put(Made(decision, inputs))
+
+    def record_figures(self, decision: Decision, inputs: DecisionInputs) -> None:
+        """Have a decision written soon that differs from the one recorded before it in figures alone."""
+        self._put(Made(decision, inputs, figures_alone=True))
 
     def audit(self, kind: str, detail: Mapping[str, object]) -> None:
         """Have an audit entry written soon; ``detail`` must be plain JSON."""
@@ -112,6 +119,10 @@ class Recorder:
             await self._store.append_audit(record.kind, SELF, record.detail)
             return
         decision = record.decision
+        if record.figures_alone and record.inputs is not None:
+            figures, of = await asyncio.to_thread(_packed, decision, record.inputs)
+            await self._store.record_figures(decision.id, decision.at, decision.policy_digest, figures, of)
+            return
         text, material, inputs = await asyncio.to_thread(_written, record)
         await self._store.record_decision(decision.id, decision.at, material, text, decision.policy_digest, inputs)
 
@@ -124,3 +135,7 @@ def _written(record: Made) -> tuple[str, str, PackedInputs | None]:
     """Write out a decision, its material digest and its inputs: too much work for the event loop's thread."""
     inputs = None if record.inputs is None else pack(record.inputs)
     return to_json(record.decision), material_digest(record.decision), inputs
+
+
+def _packed(decision: Decision, inputs: DecisionInputs) -> tuple[bytes, PackedInputs]:
+    return packed(to_json(decision)), pack(inputs)

@@ -6,7 +6,8 @@ force has cost since the last call. One task (:meth:`SpendingMeter.run`) writes 
 that a crash loses ten seconds of counting at most. While the store is away nothing is lost: it waits in memory.
 
 Money is counted as decided, by demand times share times marginal price, because no provider bills by the second.
-Demand, request sizes and prices are those the engine believed, and what a request costs is asked of it.
+Demand, request sizes and prices are those the engine believed, and what a request costs is asked of it. While decisions
+pause (the machine slept) it is estimated; while Penstock is not running it is unknown and not counted.
 """
 
 import asyncio
@@ -29,7 +30,11 @@ from penstock_policies.schema import Budget
 logger = logging.getLogger(__name__)
 
 LONGEST_SPAN: Final = 5.0
-"""Seconds. Decisions come every second; after a longer pause (the machine slept) nobody knows what was served."""
+"""Seconds. Decisions come every second; what is counted over a longer pause is an estimate, and told."""
+
+LONGEST_GAP: Final = 900.0
+"""Seconds of a pause that are counted at the rates before it, for the edges go on serving by the weights they have. How
+long they do so nobody knows, and a guess must not use up a budget."""
 
 FLUSH_SECONDS: Final = 10.0
 """How often the store is written: what a crash may lose of the count."""
@@ -127,7 +132,11 @@ class SpendingMeter:
 
     def run_to(self, now: float) -> Mapping[str, Spend]:
         """Count what was spent until now (Unix seconds), and return what every budget has come to."""
-        begin = now if self._at is None else max(self._at, now - LONGEST_SPAN)
+        begin = now if self._at is None else max(self._at, now - LONGEST_GAP)
+        if self._at is not None and now - self._at > LONGEST_SPAN:
+            usd = {name: rate * (now - begin) for name, rate in sorted(self._rates.by_budget.items())}
+            facts = {"pause_seconds": now - self._at, "estimated_seconds": now - begin, "usd_by_budget": usd}
+            logger.warning("spending during a pause estimated", extra=facts)
         self._at = now
         for bucket, start, end in _by_bucket(begin, now):
             self._roll(start)

@@ -10,7 +10,8 @@ from itertools import islice
 from typing import Final
 
 from penstock.admin.recorded import Check, Difference, Verification
-from penstock.control.inputs import InputsError, engine_version, unpack
+from penstock.control.engine_version import engine_version
+from penstock.control.inputs import InputsError, OtherVersionError, unpack
 from penstock.state.recorded import RECORDED, digest_of
 from penstock.state.records import StoredDecision, StoredInputs
 from penstock.state.store import Store
@@ -18,7 +19,7 @@ from penstock_policies.engine import decide
 from penstock_policies.inputs import DecisionInputs
 from penstock_policies.loader import load
 from penstock_policies.policyset import PolicySet
-from penstock_policies.serial import to_json
+from penstock_policies.serial import SerialError, from_json, material_digest, to_json
 
 _SHOWN: Final = 20
 """Differences told of one decision: the first few tell what kind of thing is different."""
@@ -41,9 +42,18 @@ async def verify_decision(store: Store, decision_id: str) -> Verification | None
     checks = await _against_the_log(store, stored, recorded)
     try:
         inputs = await asyncio.to_thread(unpack, recorded)
+    except OtherVersionError as error:
+        checks.append(Check("inputs", ok=False, detail=str(error), of_code=True))
+        return _verification(stored, error.engine, checks)
     except InputsError as error:
         checks.append(Check("inputs", ok=False, detail=str(error)))
         return _verification(stored, "", checks)
+    return await _made_again(store, stored, inputs, checks)
+
+
+async def _made_again(
+    store: Store, stored: StoredDecision, inputs: DecisionInputs, checks: list[Check]
+) -> Verification:
     files = await store.policy(stored.policy_digest)
     if files is None:
         checks.append(Check("policy", ok=False, detail=f"no text of policy {stored.policy_digest} is stored"))
@@ -55,15 +65,15 @@ async def verify_decision(store: Store, decision_id: str) -> Verification | None
     differences = await asyncio.to_thread(_decided_otherwise, policy, inputs, stored.json)
     same = differences is None
     detail = "the engine gives the same bytes again" if same else f"the engine gives another decision{_by(inputs)}"
-    return _verification(stored, inputs.engine, [*checks, Check("decision", ok=same, detail=detail)], differences or ())
+    checks.append(Check("decision", ok=same, detail=detail, of_code=True))
+    return _verification(stored, inputs.engine, checks, differences or ())
 
 
 async def _against_the_log(store: Store, stored: StoredDecision, inputs: StoredInputs) -> list[Check]:
+    if stored.figures_alone:
+        return await _by_the_one_before(store, stored)
     entry = await store.audit_entry(inputs.entry)
-    broken = await store.verify_audit()
-    chained = broken is None or broken > inputs.entry
-    detail = "unbroken" if broken is None else f"broken from entry {broken} on"
-    checks = [Check("audit", ok=chained, detail=f"the chain of the audit log is {detail}")]
+    checks = [await _chained(store, inputs.entry)]
     if entry is None or entry.kind != RECORDED or entry.detail.get("id") != stored.id:
         checks.append(Check("record", ok=False, detail=f"entry {inputs.entry} of the audit log is not about it"))
         return checks
@@ -81,20 +91,56 @@ async def _against_the_log(store: Store, stored: StoredDecision, inputs: StoredI
     return checks
 
 
+async def _chained(store: Store, entry: int) -> Check:
+    broken = await store.verify_audit()
+    detail = "unbroken" if broken is None else f"broken from entry {broken} on"
+    sound = broken is None or broken > entry
+    return Check("audit", ok=sound, detail=f"the chain of the audit log is {detail}")
+
+
+async def _by_the_one_before(store: Store, stored: StoredDecision) -> list[Check]:
+    """Hold a decision that was recorded for its figures alone against the recorded one that stands for it."""
+    before = await store.material_decision_at(stored.at)
+    inputs = None if before is None else await store.decision_inputs(before.id)
+    if before is None or inputs is None:
+        return [Check("record", ok=False, detail="no recorded decision stands for it")]
+    checks = [await _chained(store, inputs.entry)]
+    entry = await store.audit_entry(inputs.entry)
+    about = entry is not None and entry.kind == RECORDED and entry.detail.get("id") == before.id
+    vouched = about and entry is not None and entry.detail.get("decision") == digest_of(before.json)
+    same = await asyncio.to_thread(_says_the_same, stored.json, before.json)
+    if same is None:
+        unread = f"it, or decision {before.id} that stands for it, is nothing this version can read"
+        return [*checks, Check("record", ok=False, detail=unread, of_code=vouched)]
+    told = (
+        f"but for its figures it {'says' if same else 'does not say'} what decision {before.id} says, which "
+        f"{'is' if vouched else 'is not'} what entry {inputs.entry} of the audit log says; nothing else vouches for "
+        "its figures"
+    )
+    return [*checks, Check("record", ok=vouched and same, detail=told)]
+
+
+def _says_the_same(one: str, other: str) -> bool | None:
+    """Whether two decisions differ in figures alone; None where one cannot be read."""
+    try:
+        return material_digest(from_json(one)) == material_digest(from_json(other))
+    except SerialError:
+        return None
+
+
 def _policy_check(policy: PolicySet | None, stored: StoredDecision, inputs: DecisionInputs) -> Check:
     if policy is None:
-        return Check("policy", ok=False, detail=f"its stored text no longer loads{_by(inputs)}")
+        return Check("policy", ok=False, detail=f"its stored text no longer loads{_by(inputs)}", of_code=True)
     if policy.digest != stored.policy_digest:
-        return Check(
-            "policy", ok=False, detail=f"its stored text loads as another policy, {policy.digest}{_by(inputs)}"
-        )
+        detail = f"its stored text loads as another policy, {policy.digest}{_by(inputs)}"
+        return Check("policy", ok=False, detail=detail, of_code=True)
     return Check("policy", ok=True, detail=f"loaded from its stored text, digest {policy.digest}")
 
 
 def _by(inputs: DecisionInputs) -> str:
     """Where the versions differ, say so: that is the likeliest cause, and no sign of tampering."""
     here = engine_version()
-    return "" if inputs.engine == here else f" (decided by {inputs.engine}, and this is {here})"
+    return "" if inputs.engine == here else " (other code decided)"
 
 
 def _decided_otherwise(policy: PolicySet, inputs: DecisionInputs, recorded: str) -> tuple[Difference, ...] | None:
@@ -119,6 +165,7 @@ def _verification(
         differences=differences,
         engine=engine,
         engine_here=engine_version(),
+        vouched=not stored.figures_alone,
     )
 
 

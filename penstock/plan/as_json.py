@@ -14,6 +14,8 @@ def as_json(plan: Plan, verdicts: Sequence[Verdict]) -> dict[str, object]:
     """Return everything a plan holds."""
     decision = plan.inputs.decision
     return {
+        "valid": not plan.barred,
+        "problems": [],
         "changed": plan.changed,
         "summary": headline(plan),
         "base": {"digest": plan.base_digest},
@@ -28,7 +30,7 @@ def as_json(plan: Plan, verdicts: Sequence[Verdict]) -> dict[str, object]:
         "conditions": list(plan.conditions),
         "documents": plain(plan.documents),
         "weights": [_row(row) for row in plan.rows],
-        "drained": list(plan.drained),
+        "drained": [each.cluster for each in plan.drained],
         "residency": plain(plan.residency),
         "before": _figures(plan.before),
         "after": _figures(plan.after),

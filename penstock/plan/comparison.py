@@ -9,7 +9,7 @@ from penstock.plan.effects import Figures, figures
 from penstock.plan.inputs import Envoys, Inputs
 from penstock.plan.outlook import outlook
 from penstock.plan.residency import ResidencyEffect, residency_effect
-from penstock.plan.weights import RowChange, drained, rows_changed
+from penstock.plan.weights import Drained, RowChange, drained, rows_changed
 from penstock_envoy.compiler import Compiler
 from penstock_policies.decision import Decision, HealthState, Rung
 from penstock_policies.policyset import PolicySet
@@ -33,8 +33,8 @@ class Plan:
     inputs: Inputs
     documents: tuple[DocumentChange, ...]
     rows: tuple[RowChange, ...]
-    drained: tuple[str, ...]
-    """Clusters that carry traffic now and would come to carry none."""
+    drained: tuple[Drained, ...]
+    """Clusters that carry traffic now and would come to carry hardly any."""
     before: Figures
     after: Figures
     residency: ResidencyEffect
@@ -99,7 +99,7 @@ def _conditions(old: Decision, new: Decision) -> Iterator[str]:
     if old.draining:
         yield f"drained now by operators: {', '.join(sorted(old.draining))}"
     for which, decision in (("before", old), ("after", new)):
-        if decision.rung in {Rung.LAST_GOOD, Rung.STATIC}:
+        if decision.rung in {Rung.LAST_GOOD, Rung.STATIC, Rung.REFUSED}:
             failed = "; ".join(
                 str(note.fields.get("why", "")) for note in decision.notes if note.message == "rung failed"
             )

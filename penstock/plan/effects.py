@@ -9,11 +9,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from penstock.plan.outlook import Outlook
+from penstock_policies.decision import BudgetView
+from penstock_policies.engine.budgets import in_scope
 from penstock_policies.engine.latency import round_trip, wait95
 from penstock_policies.engine.plan import RowProblem
+from penstock_policies.schema import Budget
 
 _HOUR = 3600.0
 _MILLION = 1e6
+LEAST_USD = 0.005
+"""Less rounds to nothing."""
+_BUDGET_ROUNDING = 1e-3
+"""A part of a budget's amount: a paced forecast lies that close to it either way."""
 _NOTICEABLE = 0.05
 """Of a row: a smaller share does not move its 95th percentile by itself."""
 
@@ -59,6 +66,25 @@ class BudgetFigures:
     spent: float
     """USD in this period so far."""
     exhausted: bool
+    usd_per_hour: float = 0.0
+    """What its traffic costs at the shares the weights come to rest at."""
+    pace: float = 0.0
+    """USD an hour that would last to the period's end."""
+    forecast: float = 0.0
+    """USD spent by then at those shares."""
+    price: float = 0.0
+    """What one more dollar would save, in dollars: above 0 where it keeps traffic from where the plan wants it."""
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether it keeps traffic from clusters that the plan would rather use, now or by and by."""
+        return self.price >= LEAST_USD or self.usd_per_hour > self.pace + LEAST_USD
+
+
+def newly_overrun(before: BudgetFigures | None, after: BudgetFigures) -> bool:
+    """Whether the forecast comes to pass the amount, or to pass it by more than it does already."""
+    already = 0.0 if before is None else max(0.0, before.forecast - before.amount)
+    return after.forecast - after.amount > already + _BUDGET_ROUNDING * after.amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +137,36 @@ def figures(outlook: Outlook) -> Figures:
     return Figures(
         policies={name: _policy(found) for name, found in rows.items()},
         clusters=clusters,
-        budgets={
-            name: BudgetFigures(view.amount, view.spent, view.exhausted)
-            for name, view in sorted(outlook.decision.budgets.items())
-        },
+        budgets=_budgets(outlook),
         amortized_usd_per_hour=sum(usd or 0.0 for usd in fixed),
+    )
+
+
+def _budgets(outlook: Outlook) -> dict[str, BudgetFigures]:
+    return {
+        name: _budget(outlook, outlook.policy.budgets[name], view)
+        for name, view in sorted(outlook.decision.budgets.items())
+        if name in outlook.policy.budgets
+    }
+
+
+def _budget(outlook: Outlook, budget: Budget, view: BudgetView) -> BudgetFigures:
+    # Not by the view's own rate, which is of the weights in force: an edit shows in what it leads to.
+    usd = _HOUR * sum(
+        row.demand * share * row.cost.get(name, 0.0)
+        for row in outlook.problem.rows
+        for name, share in outlook.shares(row.key).items()
+        if in_scope(outlook.policy, budget, row.key.policy, name)
+    )
+    rest = max(1.0, view.period_end - outlook.decision.at) / _HOUR
+    return BudgetFigures(
+        amount=view.amount,
+        spent=view.spent,
+        exhausted=view.exhausted,
+        usd_per_hour=usd,
+        pace=max(0.0, view.amount - view.spent) / rest,
+        forecast=view.spent + usd * rest,
+        price=view.price,
     )
 
 

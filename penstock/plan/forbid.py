@@ -1,19 +1,22 @@
 """``--forbid``: what an edit must not do to pass, for pipelines that merge without a person's eyes."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from penstock.plan.comparison import Plan
 from penstock.plan.documents import Change
-from penstock.plan.effects import PolicyFigures
+from penstock.plan.effects import PolicyFigures, newly_overrun
 from penstock_policies.quantities import parse_percentage
 from penstock_policies.serial import row_name
 from penstock_policies.suggestions import closest
 
 _ROUNDING: Final = 1e-6
 """A part of the requests, or of a sum of money, not worth a red build."""
+_ANY_PERCENTAGE: Final = re.compile(r"[0-9]+(\.[0-9]+)?%")
+"""Money may rise by more than 100 %; traffic cannot move by more."""
 
 
 class ForbidError(ValueError):
@@ -45,15 +48,24 @@ def parse_rules(texts: Iterable[str]) -> tuple[Rule, ...]:
     """Read rules, several in one text separated by commas.
 
     Raises:
-        ForbidError: one is unknown, or its limit is missing, superfluous or no percentage.
+        ForbidError: one is unknown, or its limit is missing, superfluous or no percentage; or a text holds no rule.
 
     """
-    return tuple(_rule(part.strip()) for text in texts for part in text.split(",") if part.strip())
+    return tuple(rule for text in texts for rule in _listed(text))
 
 
 def judge(plan: Plan, rules: Iterable[Rule]) -> tuple[Verdict, ...]:
     """Hold a plan against the rules, in their order."""
     return tuple(Verdict(rule, tuple(_CHECKS[rule.name](plan, rule.limit))) for rule in rules)
+
+
+def _listed(text: str) -> Iterator[Rule]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        # An unset variable of a pipeline must not pass for a plan that broke no rule.
+        raise ForbidError(f"no rule in {text!r}; there are {', '.join(_CHECKS)}")
+    for part in parts:
+        yield _rule(part)
 
 
 def _rule(text: str) -> Rule:
@@ -73,8 +85,9 @@ def _rule(text: str) -> Rule:
 
 def _part(name: str, limit: str) -> float:
     written = limit.strip().removeprefix("+")
-    if name == "cost" and written.endswith("%") and written[:-1].replace(".", "", 1).isdecimal():
-        # Money may rise by more than 100 %; traffic cannot move by more.
+    if name == "cost":
+        if not _ANY_PERCENTAGE.fullmatch(written):
+            raise ForbidError(f"cost={limit}: expected a percentage such as cost=10%; it may exceed 100%")
         return float(written[:-1]) / 100
     try:
         return parse_percentage(written)
@@ -94,8 +107,8 @@ def _reach(plan: Plan, _: float) -> Iterable[str]:
 
 
 def _drain(plan: Plan, _: float) -> Iterable[str]:
-    for name in plan.drained:
-        yield f"{name} carries traffic and would carry none"
+    for each in plan.drained:
+        yield each.sentence
 
 
 def _refused(plan: Plan, _: float) -> Iterable[str]:
@@ -148,8 +161,11 @@ def _rise(before: float, after: float) -> float:
 def _budget(plan: Plan, _: float) -> Iterable[str]:
     for name, after in plan.after.budgets.items():
         before = plan.before.budgets.get(name)
-        if after.exhausted and (before is None or not before.exhausted):
-            yield f"budget {name} would be exhausted at once: {after.spent:.2f} of {after.amount:.2f} USD are spent"
+        if after.exhausted:
+            if before is None or not before.exhausted:
+                yield f"budget {name} would be exhausted at once: {after.spent:.2f} of {after.amount:.2f} USD are spent"
+        elif newly_overrun(before, after):
+            yield f"budget {name}: {after.forecast:.2f} of {after.amount:.2f} USD would be spent by its period's end"
 
 
 def _nacked(plan: Plan, _: float) -> Iterable[str]:

@@ -9,7 +9,8 @@ from typing import Final
 
 from penstock.plan.comparison import Plan
 from penstock.plan.forbid import Verdict
-from penstock.plan.report import Line, Mark, Section, Table, basis, headline, sections
+from penstock.plan.lines import Line, Mark, Section, Table
+from penstock.plan.report import basis, headline, sections
 
 MARKER: Final = "<!-- penstock plan -->"
 """The first line, by which a pipeline finds its earlier comment to replace it."""

@@ -2,80 +2,46 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from penstock.admin.wire import short_type, timestamp
+from penstock.plan.alarms import alarms_of
 from penstock.plan.comparison import GroupPlan, Plan
 from penstock.plan.configuration import ResourceChange
 from penstock.plan.documents import Change
 from penstock.plan.effects import ClusterFigures, PolicyFigures
 from penstock.plan.forbid import Verdict
+from penstock.plan.lines import ARROW, Line, Mark, Section, Table, counted
+from penstock.plan.money import money
 from penstock.plan.residency import Reach
 from penstock.plan.weights import RowChange
 from penstock_policies.serial import row_name
 
-_ARROW: Final = "->"
 _ALIKE: Final = 5e-4
 """Loads and parts that differ by less look the same with one decimal of a percent."""
 _MOST_RESOURCES: Final = 25
 """Resources of one group listed by name; a fleet-wide edit may touch thousands."""
 
 
-class Mark(StrEnum):
-    """What a line is about."""
-
-    NONE = ""
-    ADDED = "+"
-    CHANGED = "~"
-    REMOVED = "-"
-    ALARM = "!"
-
-
 _MARKS: Final = {Change.ADDED: Mark.ADDED, Change.CHANGED: Mark.CHANGED, Change.REMOVED: Mark.REMOVED}
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One statement; ``level`` 1 belongs to the one above it."""
-
-    text: str
-    mark: Mark = Mark.NONE
-    level: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Figures; headings that end in ``#`` are of numbers."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of the report."""
-
-    title: str
-    lines: tuple[Line, ...] = ()
-    tables: tuple[Table, ...] = ()
-
-
 def headline(plan: Plan) -> str:
-    """Say in one sentence what the edit does."""
+    """Say in short what the edit does, what must not be overlooked first."""
     if not plan.changed:
         return "Nothing changes."
     moved = max((row.shift for row in plan.rows), default=0.0)
     resources = sum(len(group.change.resources) for group in plan.groups)
     parts = [
-        _counted(len(plan.documents), "document"),
-        f"{_counted(len(plan.rows), 'row')} of weights (at most {moved:.1%} of one moves)"
+        counted(len(plan.documents), "document"),
+        f"{counted(len(plan.rows), 'row')} of weights (at most {moved:.1%} of one moves)"
         if plan.rows
         else "no weights",
-        f"{_counted(resources, 'Envoy resource')} in {_counted(len(plan.groups), 'node group')}",
+        f"{counted(resources, 'Envoy resource')} in {counted(len(plan.groups), 'node group')}",
     ]
-    return f"Changes: {', '.join(parts)}."
+    alarms = alarms_of(plan)
+    first = f"Alarms: {'; '.join(alarms)}. " if alarms else ""
+    return f"{first}Changes: {', '.join(parts)}."
 
 
 def basis(plan: Plan) -> str:
@@ -119,12 +85,12 @@ def _documents(plan: Plan) -> Section:
     for document in plan.documents:
         place = f" ({document.origin})" if document.origin else ""
         lines.append(Line(f"{document.kind} {document.name}{place}", _MARKS[document.change]))
-        lines += [Line(f"{each.path}: {each.before} {_ARROW} {each.after}", level=1) for each in document.fields]
+        lines += [Line(f"{each.path}: {each.before} {ARROW} {each.after}", level=1) for each in document.fields]
     return Section("Policy", tuple(lines))
 
 
 def _weights(plan: Plan) -> Section:
-    lines = [Line(f"{name} carries traffic now and would carry none", Mark.ALARM) for name in plan.drained]
+    lines = [Line(each.sentence, Mark.ALARM) for each in plan.drained]
     for row in plan.rows:
         if row.refused:
             what = "find no route" if row.change is Change.REMOVED else f"be refused. {row.reason}"
@@ -189,32 +155,13 @@ def _service(plan: Plan) -> Section:
         tables.append(Table(columns, policies))
     if clusters:
         tables.append(Table(("CLUSTER", "IN FLIGHT BEFORE#", "AFTER#", "LIMITED BY"), clusters))
-    return Section("Cost and service", tuple(_money(plan)), tuple(tables))
-
-
-def _money(plan: Plan) -> Iterator[Line]:
-    before, after = plan.before, plan.after
-    if before.requests > 0 or after.requests > 0:
-        rise = f" ({after.usd_per_hour / before.usd_per_hour - 1:+.1%})" if before.usd_per_hour > 0 else ""
-        figures = f"{before.usd_per_hour:.2f} {_ARROW} {after.usd_per_hour:.2f} USD/h{rise}"
-        yield Line(f"requests cost {figures} at marginal prices")
-    if before.grams_per_hour > 0 or after.grams_per_hour > 0:
-        figures = f"{before.grams_per_hour:,.0f} {_ARROW} {after.grams_per_hour:,.0f} g/h"
-        yield Line(f"requests emit {figures} of CO2 equivalent")
-    if before.amortized_usd_per_hour != after.amortized_usd_per_hour:
-        figures = f"{before.amortized_usd_per_hour:.2f} {_ARROW} {after.amortized_usd_per_hour:.2f} USD/h"
-        yield Line(f"clusters cost {figures} whether used or not")
-    for name in sorted({*before.budgets, *after.budgets}):
-        old, new = before.budgets.get(name), after.budgets.get(name)
-        if new is not None and new.exhausted and not (old is not None and old.exhausted):
-            spent = f"{new.spent:.2f} of {new.amount:.2f} USD are spent"
-            yield Line(f"budget {name} would be exhausted at once: {spent}", Mark.ALARM)
+    return Section("Cost and service", tuple(money(plan)), tuple(tables))
 
 
 def _policy_cells(name: str, before: PolicyFigures | None, after: PolicyFigures | None) -> tuple[str, ...]:
     def change(figure: str, form: str) -> str:
         old, new = _figure(getattr(before, figure, None), form), _figure(getattr(after, figure, None), form)
-        return old if old == new else f"{old} {_ARROW} {new}"
+        return old if old == new else f"{old} {ARROW} {new}"
 
     return (
         name,
@@ -251,7 +198,7 @@ def _moved(before: ClusterFigures | None, after: ClusterFigures | None) -> bool:
 def _configuration(plan: Plan) -> Section:
     lines: list[Line] = []
     for node_cluster, connected in plan.unserved:
-        lines.append(Line(f"{_counted(connected, 'Envoy')} of {node_cluster} would belong to no group", Mark.ALARM))
+        lines.append(Line(f"{counted(connected, 'Envoy')} of {node_cluster} would belong to no group", Mark.ALARM))
     for group in plan.groups:
         lines += _group(group)
     return Section("Envoy configuration", tuple(lines))
@@ -259,16 +206,16 @@ def _configuration(plan: Plan) -> Section:
 
 def _group(group: GroupPlan) -> Iterator[Line]:
     change = group.change
-    envoys = "" if group.envoys is None else f", {_counted(group.envoys.connected, 'Envoy')} connected"
+    envoys = "" if group.envoys is None else f", {counted(group.envoys.connected, 'Envoy')} connected"
     yield Line(f"group {change.group} (node.cluster {change.node_cluster}{envoys})", _MARKS[change.change])
     if group.envoys is not None and group.envoys.refusing:
-        refusing = f"{_counted(group.envoys.refusing, 'Envoy')} of it refuse some of their configuration already"
+        refusing = f"{counted(group.envoys.refusing, 'Envoy')} of it refuse some of their configuration already"
         yield Line(refusing, Mark.ALARM, level=1)
     for each in change.resources[:_MOST_RESOURCES]:
         yield Line(f"{short_type(each.type_url)} {each.name}{_when(each)}", _MARKS[each.change], level=1)
     rest = len(change.resources) - _MOST_RESOURCES
     if rest > 0:
-        yield Line(f"and {_counted(rest, 'more resource')}", level=1)
+        yield Line(f"and {counted(rest, 'more resource')}", level=1)
 
 
 def _when(resource: ResourceChange) -> str:
@@ -286,7 +233,3 @@ def _rules(verdicts: Sequence[Verdict]) -> Section:
         else:
             lines.append(Line(f"{verdict.rule.text}: kept"))
     return Section("Rules", tuple(lines))
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -10,6 +10,10 @@ from penstock_policies.policyset import ANY_MODEL, RowKey
 
 _ROUNDING = 0.5 / TOTAL_WEIGHT
 """Half of the smallest weight: a smaller difference shows nowhere."""
+_IDLE = 0.01
+"""Requests a second: less is the remains of a smoothed average."""
+_HARDLY_ANY = 0.01
+"""Of its requests: a cluster that keeps no more counts as drained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,47 @@ def rows_changed(base: Outlook, candidate: Outlook) -> tuple[RowChange, ...]:
     return tuple(change for change in changes if change is not None)
 
 
-def drained(base: Outlook, candidate: Outlook) -> tuple[str, ...]:
-    """Name the clusters that carry traffic now and would come to carry none, sorted."""
-    return tuple(sorted(_carrying(base) - _carrying(candidate)))
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """A cluster that carries traffic now and would come to carry hardly any."""
+
+    cluster: str
+    before: float
+    """Requests a second; 0 on both sides where no load is known and shares alone tell."""
+    after: float
+
+    @property
+    def sentence(self) -> str:
+        """It in words."""
+        if self.before <= 0:
+            return f"{self.cluster} carries traffic and would carry none"
+        left = f"{self.after:.2g}" if self.after > 0 else "none"
+        return f"{self.cluster} carries {self.before:.1f} requests/s and would carry {left}"
+
+
+def drained(base: Outlook, candidate: Outlook) -> tuple[Drained, ...]:
+    """List the clusters that carry traffic now and would come to carry hardly any, sorted.
+
+    By requests a second: a row without demand keeps no cluster in use, and loses none. Where no demand is known at all,
+    as without live inputs, every row counts by its shares.
+    """
+    before, after = _rates(base), _rates(candidate)
+    if not any(rate > _IDLE for rate in before.values()):
+        return tuple(Drained(name, 0.0, 0.0) for name in sorted(_carrying(base) - _carrying(candidate)))
+    return tuple(
+        Drained(name, rate, after.get(name, 0.0))
+        for name, rate in sorted(before.items())
+        if rate > _IDLE and after.get(name, 0.0) <= _HARDLY_ANY * rate
+    )
+
+
+def _rates(outlook: Outlook) -> dict[str, float]:
+    """Cluster to requests a second."""
+    rates: dict[str, float] = {}
+    for key, row in outlook.decision.rows.items():
+        for name, share in outlook.shares(key).items():
+            rates[name] = rates.get(name, 0.0) + row.demand * share
+    return rates
 
 
 def _carrying(outlook: Outlook) -> set[str]:

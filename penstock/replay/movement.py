@@ -44,10 +44,11 @@ class Movement:
         if before is None:
             self._turning.update({(key, name): _Turning(share) for name, share in shares.items()})
             return
-        names = before.keys() | shares.keys()
+        # Sorted, as sums of floats depend on their order and that of a set on the process.
+        names = sorted(before.keys() | shares.keys())
         part = self._scenario.part(key)
         self.moved += part * sum(abs(shares.get(name, 0.0) - before.get(name, 0.0)) for name in names) / 2
-        for name in sorted(names):
+        for name in names:
             self._turn(key, name, shares.get(name, 0.0))
 
     def _turn(self, key: RowKey, name: str, share: float) -> None:

@@ -1,14 +1,17 @@
 """From what a user names on the command line to a scenario."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from penstock.plan.feeds import with_feeds
 from penstock.plan.inputs import Inputs
-from penstock.replay.faults import Fault, read_faults, read_prices
+from penstock.replay.fault_file import read_faults
+from penstock.replay.faults import Fault, described
+from penstock.replay.price_file import read_prices
 from penstock.replay.scenario import Scenario, build
-from penstock.replay.trace import read_trace
+from penstock.replay.trace import Trace, read_trace
 from penstock_policies.policyset import PolicySet
+from penstock_policies.serial import row_name
 
 
 def prepare(
@@ -54,5 +57,21 @@ def prepare(
         scale=scale,
         run_in=run_in,
     )
-    skipped = (f"{recorded.skipped} records without an answer are left out",) if recorded.skipped else ()
-    return scenario, (*fed.unread, *skipped)
+    return scenario, (*fed.unread, *_doubts(recorded, scenario))
+
+
+def _doubts(recorded: Trace, scenario: Scenario) -> Iterator[str]:
+    """Tell what a reader of the report would otherwise take for granted."""
+    yield from recorded.warnings
+    if recorded.skipped:
+        yield f"{recorded.skipped} records without an answer are left out"
+    strange = sorted({row_name(request.row) for request in recorded.requests if request.row} - _names(scenario))
+    if strange:
+        yield f"the policies have no row {', '.join(strange)}: those requests are spread over the rows they have"
+    for fault in scenario.faults:
+        if fault.start >= scenario.duration:
+            yield f"{described(fault)}: never comes, as the trace ends at {scenario.duration:.0f} s"
+
+
+def _names(scenario: Scenario) -> set[str]:
+    return {row_name(key) for key in scenario.rows}

@@ -36,6 +36,11 @@ def slot_seconds(cluster: Cluster) -> tuple[float, float]:
     return capacity.concurrency / speed, capacity.concurrency / reading
 
 
+def speed(utilisation: float) -> float:
+    """Give the time work takes at a utilisation (0 to 1), as a part of what it takes when the cluster is full."""
+    return IDLE_SPEED + (1 - IDLE_SPEED) * utilisation
+
+
 @dataclass(slots=True)
 class Counts:
     """What happened at a cluster since the last report."""

@@ -7,10 +7,14 @@ from typing import Any, Final
 
 from penstock.replay.faults import described
 from penstock.replay.movement import Movement
-from penstock.replay.scenario import Scenario
+from penstock.replay.scenario import PRODUCTION_TICK, Scenario
 from penstock.replay.simulator import BUCKET, Tally
 
 BASELINES: Final = ("static_split", "on_prem_only", "cloud_only", "waterfall", "cheapest_first", "latency_greedy")
+
+_ALIKE: Final = 0.005
+"""Part of requests or tokens by which two runs may differ and still be compared by what they cost: an outage cuts off
+different answers under different weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,33 @@ def above_optimum(results: Mapping[str, Result], name: str) -> float | None:
     Only between runs that served the same: an unserved request costs nothing.
     """
     best = results.get("clairvoyant")
-    if best is None or best.cost_usd <= 0:
+    if best is None or best.cost_usd <= 0 or not _served_alike(results[name], best):
         return None
     return results[name].cost_usd / best.cost_usd - 1
+
+
+def _served_alike(one: Result, other: Result) -> bool:
+    unserved, tokens = abs(one.unserved - other.unserved), abs(one.tokens - other.tokens)
+    return unserved <= _ALIKE * other.requests and tokens <= _ALIKE * other.tokens
+
+
+def cadence(scenario: Scenario) -> str:
+    """Say what it means that decisions are made more or less often than in production; empty when they are not."""
+    if scenario.tick == PRODUCTION_TICK:
+        return ""
+    here = f"In production Penstock decides every second; here every {scenario.tick:g} s"
+    if scenario.tick < PRODUCTION_TICK:
+        return f"{here}."
+    closely = (
+        f" (but every second in the first {scenario.closely:.0f} s after each fault begins or ends)"
+        if scenario.closely and scenario.changes()
+        else ""
+    )
+    return (
+        f"{here}{closely}, so that a long trace takes no longer than a minute or so: every strategy hears of load and "
+        f"failures up to {scenario.tick - PRODUCTION_TICK:g} s later than in production, from reports that tell of "
+        "longer spans and scatter less. --tick 1 decides as production does."
+    )
 
 
 def as_json(scenario: Scenario, results: Mapping[str, Result]) -> dict[str, Any]:
@@ -87,6 +115,8 @@ def as_json(scenario: Scenario, results: Mapping[str, Result]) -> dict[str, Any]
         "requests": sum(1 for at in scenario.at if at >= 0),
         "seconds": round(scenario.duration, 3),
         "tick_seconds": scenario.tick,
+        "production_tick_seconds": PRODUCTION_TICK,
+        "tick_note": cadence(scenario) or None,
         "policy_digest": scenario.policy.digest,
         "faults": [described(fault) for fault in scenario.faults],
         "strategies": {name: _plain(results, name) for name in results},

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any, Final
 
-from penstock.replay.clairvoyant import Clairvoyant, planned_slots
+from penstock.replay.clairvoyant import Clairvoyant
 from penstock.replay.movement import Movement
 from penstock.replay.results import Result, result_of
 from penstock.replay.scenario import Scenario
@@ -29,15 +29,15 @@ from penstock.replay.strategies import (
 from penstock.replay.telemetry import REPORT_DELAY, Telemetry
 from penstock_policies.loader import load
 
-STRATEGIES: Final[Mapping[str, Callable[[Scenario], Strategy]]] = {
-    "penstock": Penstock,
-    "clairvoyant": lambda scenario: Clairvoyant(scenario, planned_slots(scenario)),
-    "static_split": StaticSplit,
-    "on_prem_only": lambda scenario: OneSite(scenario, on_prem=True),
-    "cloud_only": lambda scenario: OneSite(scenario, on_prem=False),
-    "waterfall": Waterfall,
-    "cheapest_first": CheapestFirst,
-    "latency_greedy": LatencyGreedy,
+STRATEGIES: Final[Mapping[str, Callable[[Scenario, Simulator], Strategy]]] = {
+    "penstock": lambda scenario, _: Penstock(scenario),
+    "clairvoyant": lambda scenario, simulator: Clairvoyant(scenario, simulator.queues),
+    "static_split": lambda scenario, _: StaticSplit(scenario),
+    "on_prem_only": lambda scenario, _: OneSite(scenario, on_prem=True),
+    "cloud_only": lambda scenario, _: OneSite(scenario, on_prem=False),
+    "waterfall": lambda scenario, _: Waterfall(scenario),
+    "cheapest_first": lambda scenario, _: CheapestFirst(scenario),
+    "latency_greedy": lambda scenario, _: LatencyGreedy(scenario),
 }
 """By name: Penstock, the optimum, the rivals."""
 
@@ -49,8 +49,8 @@ _POLL: Final = 0.2
 
 def run_one(scenario: Scenario, name: str, told: Callable[[float], None] = lambda _: None) -> Result:
     """Replay a scenario under a strategy; ``told`` is told the part that is done."""
-    strategy = STRATEGIES[name](scenario)
     simulator = Simulator(scenario)
+    strategy = STRATEGIES[name](scenario, simulator)
     telemetry = Telemetry(scenario, simulator)
     movement = Movement(scenario)
     index = {key: number for number, key in enumerate(scenario.rows)}
@@ -86,7 +86,8 @@ def run_one(scenario: Scenario, name: str, told: Callable[[float], None] = lambd
 def _moments(scenario: Scenario, strategy: Strategy) -> list[float]:
     count = math.floor((scenario.duration + scenario.run_in) / scenario.tick) + 1
     ticks = {scenario.tick * number - scenario.run_in for number in range(count)}
-    return sorted(ticks | {time for time in strategy.moments() if time < scenario.duration})
+    asked = {time for time in strategy.moments() if time < scenario.duration}
+    return sorted(ticks | asked | set(scenario.close_looks()))
 
 
 _progress: Any = None
@@ -120,6 +121,9 @@ def run_all(
             results |= {name: future.result() for name, future in waiting.items() if future.done()}
             if len(results) == len(waiting):
                 break
+    for name in names:
+        # A worker's last word may still be on its way when its result is here.
+        told(name, 1.0)
     return {name: results[name] for name in names}
 
 

@@ -22,6 +22,16 @@ SHARE_ANNOTATION: Final = "replay-share"
 """On a TrafficPolicy or a NodeGroup: its part of a trace that does not tell policies and regions apart."""
 
 
+PRODUCTION_TICK: Final = 1.0
+"""Seconds between two decisions of ``penstock serve``."""
+_MOST_DECISIONS: Final = 10_000
+"""Of a replay, unless asked for: at 3 to 4 ms each they take 30 to 40 s, so that a day takes less than a minute."""
+_CLOSELY: Final = 60.0
+"""Seconds after a fault's start or end that are watched as closely as in production: by then weights have moved."""
+_MOST_CLOSE_LOOKS: Final = 2000
+"""In all: a file of prices may hold a change a minute."""
+
+
 class MixError(ValueError):
     """Shares of the traffic that cannot be."""
 
@@ -57,6 +67,8 @@ class Scenario:
     faults: tuple[Fault, ...]
     tick: float
     """Seconds between two decisions."""
+    closely: float = 0.0
+    """Seconds after each change of the world in which decisions are made every second, whatever the tick is."""
 
     def outages(self, cluster: str) -> list[Outage]:
         """List the whole outages of a cluster, in order, overlapping ones merged."""
@@ -122,6 +134,15 @@ class Scenario:
         times = {time for fault in self.faults for time in (fault.start, fault.end)}
         return sorted(time for time in times if -self.run_in < time < self.duration)
 
+    def close_looks(self) -> list[float]:
+        """List the moments besides every tick at which is decided, as reactions are what a coarse tick would blur."""
+        changes = self.changes()
+        if self.tick <= PRODUCTION_TICK or not changes:
+            return []
+        span = min(self.closely, _MOST_CLOSE_LOOKS / len(changes))
+        looks = {change + PRODUCTION_TICK * step for change in changes for step in range(int(span))}
+        return sorted(look for look in looks if look < self.duration)
+
 
 def price_key(policy: PolicySet, cluster: str) -> str:
     """Name what a cluster's price is known by."""
@@ -160,7 +181,7 @@ def build(
         feeds: price feed, key to USD a million tokens at the beginning.
         carbon: carbon feed, key to grams.
         faults: what goes wrong.
-        tick: seconds between two decisions; None for as often as is good.
+        tick: seconds between two decisions; None for as often as in production, or as a long trace leaves time for.
         seed: of all that is random.
         scale: makes the traffic so many times as dense.
         run_in: so many seconds from the beginning of the trace are replayed once before it, and not counted. A real day
@@ -209,12 +230,13 @@ def build(
         carbon=carbon,
         faults=faults,
         tick=tick if tick is not None else _tick(duration),
+        closely=0.0 if tick is not None else _CLOSELY,
     )
 
 
 def _tick(duration: float) -> float:
-    """As often as the program decides, once a second, as long as that is few enough decisions to wait for."""
-    return float(max(1, math.ceil(duration / 6000)))
+    """As often as the program decides, as long as that is few enough decisions to wait for."""
+    return max(PRODUCTION_TICK, float(math.ceil(duration / _MOST_DECISIONS)))
 
 
 def _copies(scale: float, source: random.Random) -> int:

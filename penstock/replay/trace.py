@@ -2,12 +2,14 @@
 
 Reads, and tells apart by their first line: Azure LLM traces (CSV: TIMESTAMP, ContextTokens, GeneratedTokens), BurstGPT
 (CSV: Timestamp in seconds, Request tokens, Response tokens), Mooncake (JSONL: timestamp in ms, input_length,
-output_length) and Penstock's own decision log (JSONL of decisions; requests are drawn from the demand they hold).
+output_length) and Penstock's own decision log (what ``penstock decisions --export`` writes; requests are drawn from the
+demand that decisions hold).
 """
 
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +23,8 @@ from penstock_policies.policyset import RowKey
 RELATIVE_START: Final = datetime(2026, 1, 5, tzinfo=UTC).timestamp()
 """When a trace begins whose times count from its own start: a Monday's midnight, for schedules and budgets."""
 _GREATEST_TOKENS: Final = 10_000_000
+_MOMENT: Final = re.compile(r"([0-9-]{10}[ T][0-9:]{5,8})(\.[0-9]+)? ?(Z|[-+][0-9]{2}(?::?[0-9]{2})?)?")
+"""Date and time, fraction of the second, offset. Azure writes seven decimals; datetime reads six."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Trace:
     requests: tuple[Request, ...]
     skipped: int = 0
     """Records without an answer, such as failed requests: there is nothing to serve."""
+    warnings: tuple[str, ...] = ()
+    """What is doubtful about it, in words."""
 
     @property
     def duration(self) -> float:
@@ -65,7 +71,8 @@ def read_trace(path: Path, *, seed: int = 1, limit: float | None = None) -> Trac
         raise ReplayError(str(path), 0, f"cannot be read: {error}") from error
     lines = text.splitlines()
     first = next((line for line in lines if line.strip()), "")
-    form, parse = _form(path, first, seed)
+    warnings: list[str] = []
+    form, parse = _form(path, first, seed, warnings.append)
     found = list(parse(lines))
     kept = [(at, prompt, output, row) for at, prompt, output, row in found if output > 0]
     if not kept:
@@ -78,14 +85,15 @@ def read_trace(path: Path, *, seed: int = 1, limit: float | None = None) -> Trac
         if limit is None or at - start <= limit
     )
     absolute = form in {"azure", "decisions"}
-    return Trace(path.name, form, start if absolute else RELATIVE_START + start, requests, len(found) - len(kept))
+    began = start if absolute else RELATIVE_START + start
+    return Trace(path.name, form, began, requests, len(found) - len(kept), tuple(warnings))
 
 
 _Record = tuple[float, int, int, RowKey | None]
 _Parser = Callable[[list[str]], Iterable[_Record]]
 
 
-def _form(path: Path, first: str, seed: int) -> tuple[str, _Parser]:
+def _form(path: Path, first: str, seed: int, told: Callable[[str], None]) -> tuple[str, _Parser]:
     header = {field.strip().casefold() for field in first.split(",")}
     if {"timestamp", "contexttokens", "generatedtokens"} <= header:
         return "azure", lambda lines: _table(path, lines, ("timestamp", "contexttokens", "generatedtokens"), _moment)
@@ -97,8 +105,8 @@ def _form(path: Path, first: str, seed: int) -> tuple[str, _Parser]:
         record = _json_object(path, 1, first)
         if "input_length" in record:
             return "mooncake", lambda lines: _mooncake(path, lines)
-        if "rows" in record:
-            return "decisions", lambda lines: requests_of_decisions(str(path), lines, seed)
+        if "rows" in record or "decision" in record:
+            return "decisions", lambda lines: requests_of_decisions(str(path), lines, seed, told)
     raise ReplayError(
         str(path),
         1,
@@ -152,15 +160,12 @@ def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
 
 
 def _moment(text: str) -> float:
-    # Azure writes seven decimals; datetime reads six.
-    whole, dot, fraction = text.partition(".")
-    digits = fraction.rstrip("Z+0:") if dot else ""
+    date, fraction, offset = parts.groups() if (parts := _MOMENT.fullmatch(text)) else ("", None, None)
     try:
-        moment = datetime.fromisoformat(whole.removesuffix("Z"))
-        part = float(f"0.{digits}") if digits else 0.0
+        moment = datetime.fromisoformat(date + (offset or ""))
     except ValueError:
         raise ValueError(f"expected a time such as 2023-11-16 18:15:46.6805900, not {text!r}") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() + part
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() + float(fraction or 0)
 
 
 def _number(text: str) -> float:

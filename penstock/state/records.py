@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+UNVOUCHED: Final = 0
+"""In place of an audit entry's number: there is none about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +18,8 @@ class StoredDecision:
     policy_digest: str
     json: str
     material_digest: str = ""
+    figures_alone: bool = False
+    """Whether it differs from the recorded one before it in figures alone; no audit entry is about it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class StoredInputs:
     """The decision's id."""
     digest: str
     entry: int
-    """The number of the audit entry that holds the digest too."""
+    """The number of the audit entry that holds the digest too, or :data:`UNVOUCHED`."""
     data: bytes
 
 

@@ -15,15 +15,15 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
-from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy import Select, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
-from penstock.state import chain, recorded, spending
+from penstock.state import auditing, chain, figures, recorded, spending
 from penstock.state.database import Database
 from penstock.state.errors import StoreError, StoreSchemaError
 from penstock.state.records import AuditEntry, PackedInputs, StoredDecision, StoredInputs
-from penstock.state.tables import NewerSchemaError, audit, audit_head, decisions, drains, migrate, policies
+from penstock.state.tables import NewerSchemaError, audit, decisions, drains, migrate, policies
 from penstock_policies.overrides import Drain
 
 __all__ = ["Store", "StoreError"]
@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 SELF: Final = "penstock"
 """The actor of what happens by itself."""
 
-_ONLY: Final = 1
 _PAGE: Final = 1000
 """Audit entries read at once: some hundred kilobytes."""
 
@@ -113,7 +112,7 @@ class Store:
             if earlier is not None:
                 facts["replaced"] = _fields(earlier)
             kind = "drain.added" if earlier is None else "drain.replaced"
-            await _append(connection, self._clock(), kind, actor, facts)
+            await auditing.append(connection, self._clock(), kind, actor, facts)
         return earlier
 
     @_to_its_end
@@ -125,7 +124,7 @@ class Store:
                 return None
             await connection.execute(delete(drains).where(drains.c.cluster == cluster))
             facts = {"drain": _fields(drain), "reason": reason}
-            await _append(connection, self._clock(), "drain.removed", actor, facts)
+            await auditing.append(connection, self._clock(), "drain.removed", actor, facts)
         return drain
 
     @_to_its_end
@@ -148,7 +147,7 @@ class Store:
             expired = [Drain(**row._asdict()) for row in rows]
             await connection.execute(delete(drains).where(over))
             for drain in expired:
-                await _append(connection, self._clock(), "drain.expired", SELF, {"drain": _fields(drain)})
+                await auditing.append(connection, self._clock(), "drain.expired", SELF, {"drain": _fields(drain)})
         return expired
 
     # Decisions
@@ -171,8 +170,22 @@ class Store:
             await recorded.add(connection, decision)
             if inputs is not None:
                 detail = recorded.entry_detail(decision, inputs)
-                entry = await _append(connection, self._clock(), recorded.RECORDED, SELF, detail)
+                entry = await auditing.append(connection, self._clock(), recorded.RECORDED, SELF, detail)
                 await recorded.add_inputs(connection, id, inputs, entry.sequence)
+
+    @_to_its_end
+    async def record_figures(
+        self,
+        id: str,  # noqa: A002 - callers name it so
+        at: float,
+        policy_digest: str,
+        packed: bytes,
+        inputs: PackedInputs,
+    ) -> None:
+        """Record a decision for its figures alone, without an audit entry; ``packed`` is its text, compressed."""
+        async with self._database.writing("record figures") as connection:
+            if not await recorded.known(connection, id):
+                await figures.add(connection, StoredDecision(id, at, policy_digest, ""), packed, inputs)
 
     @_to_its_end
     async def latest_decision(self) -> str | None:
@@ -189,19 +202,28 @@ class Store:
 
     @_to_its_end
     async def decision(self, id: str) -> StoredDecision | None:  # noqa: A002 - callers name it so
-        """One decision."""
-        found = await self._decisions(decisions.c.id == id, 1)
-        return found[0] if found else None
+        """One decision, be it recorded for its figures alone."""
+        async with self._database.reading("read decision") as connection:
+            found = await recorded.newest(connection, decisions.c.id == id, 1)
+            return found[0] if found else await figures.of_id(connection, id)
 
     @_to_its_end
     async def decision_at(self, at: float) -> StoredDecision | None:
-        """Return the decision that was in force at a time: the last one recorded by then."""
+        """Return the decision in force at a time: the last one recorded by then, be it for its figures alone."""
+        material = await self.material_decision_at(at)
+        async with self._database.reading("read figures") as connection:
+            since = 0.0 if material is None else material.at
+            return await figures.latest_by(connection, at, since) or material
+
+    @_to_its_end
+    async def material_decision_at(self, at: float) -> StoredDecision | None:
+        """Return the last decision recorded by a time that changed more than figures."""
         found = await self._decisions(decisions.c.at <= at, 1)
         return found[0] if found else None
 
     @_to_its_end
     async def next_decision_at(self, at: float) -> float | None:
-        """Return the time of the first decision recorded after a time; None when there is none yet."""
+        """Return when the next decision after a time was made that changed more than figures; None while none was."""
         async with self._database.reading("read next decision") as connection:
             return await recorded.next_at(connection, at)
 
@@ -209,7 +231,7 @@ class Store:
     async def decision_inputs(self, id: str) -> StoredInputs | None:  # noqa: A002 - callers name it so
         """Return what a decision was made of; None where that was not recorded."""
         async with self._database.reading("read decision inputs") as connection:
-            return await recorded.inputs_of(connection, id)
+            return await recorded.inputs_of(connection, id) or await figures.inputs_of(connection, id)
 
     async def _decisions(self, which: ColumnElement[bool] | None, limit: int) -> list[StoredDecision]:
         async with self._database.reading("read decisions") as connection:
@@ -225,9 +247,18 @@ class Store:
         horizon = now - keep_seconds
         async with self._database.writing("prune") as connection:
             count = await recorded.prune(connection, horizon)
+            await figures.prune(connection, horizon)
             if count:
-                await _append(connection, self._clock(), "decisions.pruned", SELF, {"before": horizon, "count": count})
+                await auditing.append(
+                    connection, self._clock(), "decisions.pruned", SELF, {"before": horizon, "count": count}
+                )
         return count
+
+    @_to_its_end
+    async def thin_figures(self, before: float) -> int:
+        """Of decisions recorded for their figures alone before a time, keep one an hour; returns how many went."""
+        async with self._database.writing("thin figures") as connection:
+            return await figures.thin(connection, before)
 
     # Policies
 
@@ -290,8 +321,8 @@ class Store:
 
         """
         async with self._database.writing("append audit") as connection:
-            link = await _append(connection, self._clock(), kind, actor, detail)
-        return _entry(link)
+            link = await auditing.append(connection, self._clock(), kind, actor, detail)
+        return auditing.entry(link)
 
     @_to_its_end
     async def audit(self, limit: int, before: int | None = None, kind: str | None = None) -> list[AuditEntry]:
@@ -305,20 +336,20 @@ class Store:
         if before is not None:
             wanted = wanted.where(audit.c.sequence < before)
         async with self._database.reading("read audit") as connection:
-            return [_entry(chain.Link(**row._asdict())) for row in await connection.execute(wanted)]
+            return [auditing.entry(chain.Link(**row._asdict())) for row in await connection.execute(wanted)]
 
     @_to_its_end
     async def audit_entry(self, sequence: int) -> AuditEntry | None:
         """Return the entry with a number."""
         async with self._database.reading("read audit entry") as connection:
             row = (await connection.execute(select(audit).where(audit.c.sequence == sequence))).one_or_none()
-            return None if row is None else _entry(chain.Link(**row._asdict()))
+            return None if row is None else auditing.entry(chain.Link(**row._asdict()))
 
     @_to_its_end
     async def verify_audit(self) -> int | None:
         """Return the number of the first entry of the chain that is not what was written; None when all are."""
         async with self._database.reading("verify audit") as connection:
-            head, sound = await _head(connection), (0, chain.GENESIS)
+            head, sound = await auditing.head(connection), (0, chain.GENESIS)
             while True:
                 rows = await connection.execute(
                     select(audit).where(audit.c.sequence > sound[0]).order_by(audit.c.sequence).limit(_PAGE)
@@ -342,38 +373,5 @@ async def _drain(connection: AsyncConnection, cluster: str) -> Drain | None:
     return None if row is None else Drain(**row._asdict())
 
 
-async def _head(connection: AsyncConnection) -> tuple[int, str]:
-    row = (await connection.execute(select(audit_head.c.sequence, audit_head.c.digest))).one_or_none()
-    return (0, chain.GENESIS) if row is None else (row.sequence, row.digest)
-
-
-async def _append(
-    connection: AsyncConnection, at: float, kind: str, actor: str, detail: Mapping[str, object]
-) -> chain.Link:
-    """Append to the chain within the caller's writing transaction."""
-    head = await _head(connection)
-    link = chain.append(head, at, kind, actor, detail)
-    row = {name: getattr(link, name) for name in audit.c.keys()}  # noqa: SIM118 - a column collection, not a mapping
-    await connection.execute(insert(audit).values(**row))
-    if head[0] == 0:
-        await connection.execute(insert(audit_head).values(only=_ONLY, sequence=link.sequence, digest=link.digest))
-    else:
-        await connection.execute(update(audit_head).values(sequence=link.sequence, digest=link.digest))
-    logger.info("audited", extra={"sequence": link.sequence, "kind": kind, "actor": actor, "digest": link.digest})
-    return link
-
-
 def _fields(drain: Drain) -> dict[str, object]:
     return {column.name: getattr(drain, column.name) for column in drains.columns}
-
-
-def _entry(link: chain.Link) -> AuditEntry:
-    return AuditEntry(
-        sequence=link.sequence,
-        at=link.at,
-        kind=link.kind,
-        actor=link.actor,
-        detail=json.loads(link.detail),
-        previous=link.previous,
-        digest=link.digest,
-    )

@@ -94,6 +94,18 @@ decision_inputs: Final = Table(
 )
 """What a decision was made of, compressed; its digest stands in the audit log too, in the entry of that number."""
 
+figures: Final = Table(
+    "figures",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("policy_digest", String(64), nullable=False),
+    Column("decision", LargeBinary, nullable=False),
+    Column("inputs_digest", String(64), nullable=False),
+    Column("inputs", LargeBinary, nullable=False),
+)
+"""Decisions that differ from the recorded one before them in figures alone, and what they were made of, compressed."""
+
 spend: Final = Table(
     "spend",
     metadata,
@@ -125,8 +137,18 @@ def _second(connection: Connection) -> None:
     )
 
 
+def _third(connection: Connection) -> None:
+    binary = "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
+    connection.exec_driver_sql(
+        "CREATE TABLE figures (id VARCHAR(64) NOT NULL, at DOUBLE PRECISION NOT NULL,"
+        f" policy_digest VARCHAR(64) NOT NULL, decision {binary} NOT NULL, inputs_digest VARCHAR(64) NOT NULL,"
+        f" inputs {binary} NOT NULL, PRIMARY KEY (id))"
+    )
+    connection.exec_driver_sql("CREATE INDEX ix_figures_at ON figures (at)")
+
+
 # Never edit a step that was released: databases in the field have taken it. Later steps spell out their DDL.
-MIGRATIONS: Final[Mapping[int, Callable[[Connection], None]]] = {1: _first, 2: _second}
+MIGRATIONS: Final[Mapping[int, Callable[[Connection], None]]] = {1: _first, 2: _second, 3: _third}
 CURRENT_VERSION: Final = max(MIGRATIONS)
 
 

@@ -39,12 +39,14 @@ class Stage(StrEnum):
 
 
 class Rung(StrEnum):
-    """Which solver gave the target: the ladder of docs/architecture.md, best first."""
+    """What gave a row its target: the ladder of docs/architecture.md, best first. Each row falls by itself."""
 
     OPTIMUM = "optimum"
     WATERFALL = "waterfall"
     LAST_GOOD = "last_good"
     STATIC = "static"
+    REFUSED = "refused"
+    """Nothing above kept every rule: requests get 503. Not for rows that by plan nobody may serve."""
 
 
 class Move(StrEnum):
@@ -180,6 +182,8 @@ class Row:
     """Cluster to the turns of its share, for the reversal budget."""
     refusal: str = ""
     """For a row without weights: the code clients are told, such as ``budget_exhausted``."""
+    rung: Rung = Rung.OPTIMUM
+    """What gave it its target; below the optimum the notes tell why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,14 +204,20 @@ class EngineMemory:
     """Feed, key to (grams, time): the last good carbon intensities."""
     trim: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Cluster to (learnt part of its capacity, when it last changed)."""
-    tokens: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Cluster to smoothed (prompt, generated) tokens of a request."""
+    token_counts: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    """Cluster to (prompt tokens, generated tokens, requests that had them), counted with fading memory."""
+    speed: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Cluster to the sums by which it is known how much faster it is when it is not full."""
     burn: Mapping[str, float] = field(default_factory=dict)
     """Budget to smoothed USD a second."""
     mixed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Row to the shares of its clusters (those that had any) as the newest load reports mix them, old and new."""
     recent: Mapping[str, float] = field(default_factory=dict)
     """Edge region to its request rate averaged over the last seconds, which tells a surge from a single burst."""
+    slots: Mapping[str, float] = field(default_factory=dict)
+    """Cluster some of whose endpoints are coming back to the slots counted on so far."""
+    outcomes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Cluster to (requests, failed ones), counted with fading memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +229,7 @@ class Decision:
     at: float
     policy_digest: str
     rung: Rung
+    """The lowest that any row is on."""
     frozen: str
     """Why the engine distrusts its inputs and holds the weights; empty when it does not."""
     rows: Mapping[RowKey, Row]

@@ -5,6 +5,7 @@ Built only by :mod:`penstock_policies.loader`, so whoever holds one may rely on 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from penstock_policies.schema import Budget, Cluster, CostFeed, Listener, NodeGroup, ResidencyRule, TrafficPolicy
 from penstock_policies.words import DataClass, Site
@@ -13,9 +14,11 @@ ANY_MODEL = "*"
 """The model of a row for requests that name none (only in policies that match every model)."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class RowKey:
-    """What one row of weights is for: a policy, seen from the edges of a region, for a model."""
+class RowKey(NamedTuple):
+    """What one row of weights is for: a policy, seen from the edges of a region, for a model.
+
+    A tuple, as every decision looks hundreds of thousands of them up and only tuples hash without running Python.
+    """
 
     policy: str
     region: str

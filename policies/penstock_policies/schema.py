@@ -328,8 +328,8 @@ class BudgetSpec(Model):
     time_zone: TimeZone = "UTC"
     """Whose midnight begins a day or month."""
     on_exhausted: Literal["shift", "reject"] = "shift"
-    """At 100 %: ``shift`` sends nothing more by choice to what it pays for, and still does so where nobody else can
-    serve; ``reject`` sends nothing there at all, and refuses (503, ``budget_exhausted``) what nobody else can serve.
+    """At 100 %: ``shift`` sends nothing more by choice (floor, pin, tier) to what it pays for, but still what nobody
+    else can serve within SLO; ``reject`` sends nothing there, and refuses (503, ``budget_exhausted``) what is left.
     Restricted traffic is exempt from both, though what it costs counts."""
 
 

@@ -113,6 +113,7 @@ def material_digest(decision: Decision) -> str:
                     "legs": row.legs,
                     "excluded": sorted(row.excluded),
                     "refusal": row.refusal,
+                    "rung": row.rung,
                     "why": sorted({note.message for note in row.notes if note.stage is Stage.SOLVE}),
                 }
                 for key, row in decision.rows.items()
@@ -163,12 +164,13 @@ def _shallow(value: BudgetView | ClusterHealth | ClusterView | EngineMemory | No
 
 
 def _decision(plain: dict[str, Any]) -> Decision:
-    rows = [_row(parse_row_name(name), row) for name, row in plain["rows"].items()]
+    rung = Rung(plain["rung"])
+    rows = [_row(parse_row_name(name), row, rung) for name, row in plain["rows"].items()]
     return Decision(
         id=plain["id"],
         at=plain["at"],
         policy_digest=plain["policy_digest"],
-        rung=Rung(plain["rung"]),
+        rung=rung,
         frozen=plain["frozen"],
         rows={row.key: row for row in rows},
         health={
@@ -194,7 +196,8 @@ def _decision(plain: dict[str, Any]) -> Decision:
     )
 
 
-def _row(key: RowKey, plain: dict[str, Any]) -> Row:
+def _row(key: RowKey, plain: dict[str, Any], rung: Rung) -> Row:
+    """Read a row of a decision on ``rung``, on which all rows were before each had its own."""
     return Row(
         key=key,
         data_class=DataClass(plain["data_class"]),
@@ -213,6 +216,7 @@ def _row(key: RowKey, plain: dict[str, Any]) -> Row:
         tokens=_pair(plain["tokens"]),
         turns={name: Turns(**{**turns, "at": tuple(turns["at"])}) for name, turns in plain["turns"].items()},
         refusal=plain["refusal"],
+        rung=Rung(plain.get("rung", rung)),
     )
 
 
@@ -229,11 +233,19 @@ def _memory(plain: dict[str, Any]) -> EngineMemory:
         doubts=_pairs_by_feed(plain["doubts"]),
         carbon=_pairs_by_feed(plain["carbon"]),
         trim=_pairs(plain["trim"]),
-        tokens=_pairs(plain["tokens"]),
+        token_counts={name: _triple(one) for name, one in plain.get("token_counts", {}).items()},
         burn=plain["burn"],
         mixed=plain.get("mixed", {}),
         recent=plain.get("recent", {}),
+        slots=plain.get("slots", {}),
+        outcomes=_pairs(plain.get("outcomes", {})),
+        speed=_pairs(plain.get("speed", {})),
     )
+
+
+def _triple(plain: list[float]) -> tuple[float, float, float]:
+    first, second, third = plain
+    return first, second, third
 
 
 def _pair(plain: list[float]) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from penstock_policies.words import Measure, Site
 
 _MIX_TOLERANCE: Final = 1e-6
 """How far a mix may be off 100 %: the rounding of percentages, no more."""
+_CRON_FIELDS: Final = 5
 _SOME_MOMENT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -29,6 +30,10 @@ def _zone(name: str) -> str:
 
 
 def _cron(expression: str) -> str:
+    fields = len(expression.split())
+    # CronSim would take a sixth for seconds, which no schedule keeps.
+    if fields != _CRON_FIELDS:
+        raise ValueError(f"expected five cron fields, such as '0 22 * * *', not {fields}")
     try:
         CronSim(expression, _SOME_MOMENT)
     except CronSimError as error:

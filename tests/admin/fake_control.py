@@ -243,6 +243,8 @@ class FakeControlPlane:
         self.verifications: dict[str, Verification] = {}
         self.past_inputs: DecisionInputs | None = None
         self.past_policy: PolicySet | None = self.policy_set
+        self.standing: dict[str, str] = {"dec2": "dec2"}
+        self.seen = example_observations()
         self.infeasible: set[str] = {"onprem-fra"}
         self.store_fails = False
         self.bug: Exception | None = None
@@ -251,7 +253,7 @@ class FakeControlPlane:
         return self.clock
 
     def observations(self) -> Observations:
-        return example_observations()
+        return self.seen
 
     def feeds(self) -> Sequence[FeedStatus]:
         return self.feed_statuses
@@ -298,6 +300,9 @@ class FakeControlPlane:
     async def stored_decision(self, decision_id: str) -> StoredDecision | None:
         self._reach_store()
         return next((each for each in self.decisions if each.id == decision_id), None)
+
+    def stands_for(self, decision_id: str) -> str | None:
+        return self.standing.get(decision_id)
 
     async def decision_at(self, at: float) -> PastDecision | None:
         self._reach_store()

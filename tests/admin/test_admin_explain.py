@@ -5,11 +5,15 @@ from dataclasses import replace
 import pytest
 
 from penstock.admin.moment import parse_moment
-from penstock.admin.recorded import Check, Difference, Verification
-from penstock_policies.decision import BudgetView, Decision
+from penstock.admin.note_text import note_text
+from penstock.admin.observed import MEAN_SECONDS
+from penstock_policies.decision import BudgetView, Decision, Note, Stage
+from penstock_policies.engine import budgets as engine_budgets
 from penstock_policies.inputs import DecisionInputs
+from penstock_policies.observations import Spend
 from penstock_policies.overrides import Overrides
-from penstock_policies.schema import Cluster, TrafficPolicy
+from penstock_policies.schema import Budget, Cluster, TrafficPolicy
+from penstock_policies.serial import row_name
 from tests.admin.conftest import Api
 from tests.admin.fake_control import (
     CHAT_EU,
@@ -20,6 +24,7 @@ from tests.admin.fake_control import (
     example_policy,
     stored,
 )
+from tests.admin.fake_control import document as fixture_document
 
 
 def _decision(control: FakeControlPlane) -> Decision:
@@ -93,7 +98,8 @@ async def test_a_cluster_that_no_price_would_bring_in_is_told_so(api: Api, contr
 
 async def test_the_limiter_that_changed_the_target_is_named(api: Api) -> None:
     answer = (await api.get("/api/v1/explain/chat")).json
-    assert "what changed the plan's shares: step limited (from=0.5, to=0.6)" in answer["text"]
+    assert "what changed the plan's shares: step limited (from 50.0%, to 60.0%)" in answer["text"]
+    assert answer["text"].count("step limited") == len(answer["rows"])
     assert answer["rows"][0]["limitedBy"][0]["message"] == "step limited"
 
 
@@ -143,14 +149,25 @@ async def test_the_recorded_decision_that_stands_for_one_that_changed_only_figur
     api: Api, control: FakeControlPlane
 ) -> None:
     control.decision = replace(_decision(control), id="dec3")
+    control.standing["dec3"] = "dec2"
     answer = (await api.get("/api/v1/explain/chat")).json
     assert answer["decision"]["recordedAs"] == "dec2"
-    assert "The latest recorded is dec2" in answer["text"]
-    control.store_fails = True
-    assert (await api.get("/api/v1/explain/chat")).json["decision"]["recordedAs"] is None
+    assert "`penstock explain --decision dec2 --verify` verifies it" in answer["text"]
 
 
-@pytest.mark.parametrize("at", [f"{NOW - 30}", "30s", "2027-01-15T07:59:30Z", "2027-01-15T08:59:30+01:00"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        f"{NOW - 30}",
+        "30s",
+        "2027-01-15T07:59:30Z",
+        "2027-01-15T08:59:30+01:00",
+        "2027-01-15T07:59:30",
+        "2027-01-15 07:59:30.0",
+        "07:59:30",
+        "7:59:30.0",
+    ],
+)
 async def test_a_past_moment_is_explained_from_the_record(api: Api, at: str) -> None:
     answer = await api.get("/api/v1/explain/chat", params={"at": at})
     assert answer.status == 200, answer.text
@@ -158,6 +175,8 @@ async def test_a_past_moment_is_explained_from_the_record(api: Api, at: str) -> 
     assert (decision["id"], decision["inForce"], decision["replacedAt"]) == ("dec1", False, "2027-01-15T07:59:59.000Z")
     assert answer.json["rows"][0]["weights"][0]["share"] == 1.0
     assert "Replaced at 2027-01-15 07:59:59 UTC" in answer.json["text"]
+    assert "Its figures are 30 s older than asked." in answer.json["text"]
+    assert decision["olderThanAskedSeconds"] == pytest.approx(30.0)
     assert "what was observed is not recorded" in answer.json["text"]
 
 
@@ -175,15 +194,17 @@ async def test_a_moment_before_the_first_record_and_an_unknown_decision_are_404(
     assert (early.status, early.json["type"]) == (404, "urn:penstock:problem:no-decision-then")
     unknown = await api.get("/api/v1/explain/chat?decision=beef")
     assert unknown.status == 404
-    assert "change nothing but figures are not" in unknown.json["detail"]
+    assert "only one a minute is: ask for the one in force at a time" in unknown.json["detail"]
 
 
 @pytest.mark.parametrize(
     ("query", "told"),
     [
         ("at=yesterday", "expected a moment such as"),
-        ("at=2027-01-15T07:59:30", "expected a time zone"),
+        ("at=20270115", "expected a moment such as"),
+        ("at=25:00", "expected a moment such as"),
         ("at=2999-01-01T00:00:00Z", "has passed"),
+        ("at=08:01", "'08:01' is 2027-01-15 08:01:00 UTC"),
         ("at=nan", "expected a moment such as"),
         ("at=1s&decision=dec1", "not both"),
         ("at=1s&at=2s", "given twice"),
@@ -224,8 +245,10 @@ async def test_suppositions_are_answered_beside_what_is(api: Api) -> None:
     assert "onprem-fra" not in eu["shares"]["after"]
     records = [row for row in supposed["rows"] if row["policy"] == "records"]
     assert records, "what it would do to other policies is told too"
-    assert answer.json["text"].startswith("What if down:onprem-fra and price:cloud-eu-west=0.1:\n")
-    assert "every cluster that may serve it is down" in answer.json["text"]
+    as_is, what_if = answer.json["text"].split("\nWhat if down:onprem-fra and price:cloud-eu-west=0.1:\n")
+    assert as_is.startswith("As things are now:\n\nPolicy chat:")
+    assert "every cluster that may serve it is down" in what_if
+    assert what_if.index("UNSERVED: records") < what_if.index("  cost ")
 
 
 async def test_a_supposition_that_changes_nothing_says_so(api: Api) -> None:
@@ -244,33 +267,6 @@ async def test_the_past_can_be_supposed_otherwise_from_its_recorded_inputs(api: 
     assert "onprem-fra" not in answer.json["whatIf"]["rows"][0]["shares"]["after"]
 
 
-async def test_a_decision_is_verified_check_by_check(api: Api, control: FakeControlPlane) -> None:
-    control.verifications["dec2"] = Verification(
-        "dec2", NOW - 1, (Check("audit", ok=True, detail="unbroken"),), (), "penstock 1", "penstock 1"
-    )
-    answer = await api.ask("POST", "/api/v1/decisions/dec2/verify")
-    assert (answer.status, answer.json["verified"], answer.json["checks"][0]["ok"]) == (200, True, True)
-
-
-async def test_a_decision_that_does_not_hold_is_told_with_the_differences(api: Api, control: FakeControlPlane) -> None:
-    checks = (Check("audit", ok=True, detail="unbroken"), Check("decision", ok=False, detail="other bytes"))
-    control.verifications["dec2"] = Verification(
-        "dec2", NOW - 1, checks, (Difference("rows.a.weights.b", "1", "2"),), "penstock 1", "penstock 2"
-    )
-    answer = (await api.ask("POST", "/api/v1/decisions/dec2/verify")).json
-    assert answer["verified"] is False
-    assert answer["differences"] == [{"path": "rows.a.weights.b", "recorded": "1", "again": "2"}]
-    assert (answer["decidedBy"], answer["verifiedBy"]) == ("penstock 1", "penstock 2")
-
-
-async def test_verifying_an_unrecorded_decision_is_404_and_a_failed_store_503(
-    api: Api, control: FakeControlPlane
-) -> None:
-    assert (await api.ask("POST", "/api/v1/decisions/beef/verify")).status == 404
-    control.store_fails = True
-    assert (await api.ask("POST", "/api/v1/decisions/dec2/verify")).status == 503
-
-
 async def test_the_audit_log_can_be_asked_for_one_kind(api: Api, control: FakeControlPlane) -> None:
     body = {"cluster": "cloud-us-east", "for": "1h", "reason": "patch", "owner": "ann"}
     await api.ask("POST", "/api/v1/drains", json=body)
@@ -281,3 +277,88 @@ async def test_the_audit_log_can_be_asked_for_one_kind(api: Api, control: FakeCo
 
 def test_how_long_ago_is_counted_from_now() -> None:
     assert parse_moment("1h30m", NOW) == NOW - 5400
+
+
+async def test_a_saving_that_overloads_a_cluster_is_said_to_be_none(api: Api, control: FakeControlPlane) -> None:
+    decision = _decision(control)
+    busy = {row_name(CHAT_EU): 900.0}
+    control.decision = replace(decision, memory=replace(decision.memory, demand=busy, service_time={"onprem-fra": 1.0}))
+    query = "what-if=drain:cloud-eu-west&what-if=drain:cloud-us-east"
+    lines = (await api.get(f"/api/v1/explain/chat?{query}")).json["text"].splitlines()
+    told = lines[lines.index("What if drain:cloud-eu-west and drain:cloud-us-east:") + 1 :]
+    assert told[0].startswith("  OVERLOADED: onprem-fra would have ")
+    assert "no saving, as not all of it is served" in told[1]
+
+
+async def test_the_rest_of_the_fleet_is_told_with_the_rule_that_would_forbid_it(api: Api) -> None:
+    answer = (await api.get("/api/v1/explain/records")).json
+    assert [(each["cluster"], each["residencyRule"]) for each in answer["notNamed"]] == [
+        ("cloud-eu-west", "default"),
+        ("cloud-us-east", "default"),
+    ]
+    line = (
+        "  not named by this policy, and residency rule default allows restricted data only at on_prem: "
+        "cloud-eu-west, cloud-us-east\n"
+    )
+    assert line in answer["text"]
+    assert (await api.get("/api/v1/explain/chat")).json["notNamed"] == []
+
+
+async def test_a_cluster_that_no_rule_forbids_is_merely_not_named(api: Api, control: FakeControlPlane) -> None:
+    control.policy_set = replace(example_policy(), residency={})
+    answer = (await api.get("/api/v1/explain/records")).json
+    assert {each["residencyRule"] for each in answer["notNamed"]} == {None}
+    assert "  not named by this policy: cloud-eu-west, cloud-us-east\n" in answer["text"]
+
+
+async def test_carbon_and_spending_are_shown_with_their_ages(api: Api, control: FakeControlPlane) -> None:
+    policies = example_policy()
+    document = policies.clusters["cloud-eu-west"].model_dump(by_alias=True, mode="json", exclude_unset=True)
+    document["spec"]["carbon"] = {"feed": "cloud-prices", "key": "grid-eu"}
+    budget = {"amount": 1000, "per": "day", "scope": {"site": "cloud"}}
+    clusters = {**policies.clusters, "cloud-eu-west": Cluster.model_validate(document)}
+    budgets = {"cloud": Budget.model_validate(fixture_document("Budget", "cloud", budget))}
+    control.policy_set = replace(policies, clusters=clusters, budgets=budgets)
+    decision = _decision(control)
+    view = replace(decision.clusters["cloud-eu-west"], carbon=120.0, carbon_source="feed cloud-prices")
+    control.decision = replace(
+        decision,
+        clusters={**decision.clusters, "cloud-eu-west": view},
+        memory=replace(decision.memory, carbon={"cloud-prices": {"grid-eu": (120.0, decision.at - 200)}}),
+        budgets={"cloud": BudgetView(1000.0, 400.0, NOW - 3600, NOW + 3600, 25.0, 425.0)},
+    )
+    control.seen = replace(example_observations(), spend={"cloud": Spend(NOW - 7, NOW - 3600, 400.0)})
+    answer = (await api.get("/api/v1/explain/chat")).json
+    assert answer["inputs"][1]["carbon"]["ageSeconds"] == pytest.approx(200.0)
+    assert answer["budgets"]["cloud"]["spentAgeSeconds"] == pytest.approx(7.0)
+    assert "carbon 200 s old" in answer["text"]
+    assert "counted 7 s ago; 25.00 USD/h now as a mean over about 15 min" in answer["text"]
+
+
+def test_the_mean_that_is_told_is_the_engines_own() -> None:
+    assert MEAN_SECONDS == engine_budgets._BURN
+
+
+async def test_every_policy_is_explained_where_none_is_named(api: Api) -> None:
+    answer = (await api.get("/api/v1/explain?decision=dec1")).json
+    assert [each["policy"] for each in answer["items"]] == ["chat", "records"]
+    assert "Policy chat:" in answer["text"]
+    assert "Policy records:" in answer["text"]
+    assert (await api.get("/api/v1/explain?what-if=down:onprem-fra")).status == 422
+
+
+async def test_notes_are_told_in_units_and_budgets_once(api: Api, control: FakeControlPlane) -> None:
+    _tight(control)
+    decision = _decision(control)
+    waits = Note(
+        Stage.LIMIT,
+        "waits out its dwell",
+        {"dwell": 5.0, "gap": 0.12052013800000003, "move": "load", "waited": 1.0107321739196777},
+    )
+    rows = {key: replace(row, notes=(waits,)) for key, row in decision.rows.items()}
+    fleet = (Note(Stage.SOLVE, "budget paced", {"forecast": 972.6819550278263, "limit": 2.0}),)
+    control.decision = replace(decision, rows=rows, notes=fleet)
+    text = (await api.get("/api/v1/explain/records")).json["text"]
+    assert "waits out its dwell, 1.0 s of 5 s: 12.1% still to move, for load" in text
+    assert "972.68" not in text
+    assert note_text(fleet[0]) == "budget paced (forecast 972.68 USD, limit 2.00 USD/h)"

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from penstock.admin.ports import FeedStatus, Readiness
+from penstock_policies.decision import Note, Stage
 from penstock_policies.overrides import Drain, Overrides
 from penstock_policies.problems import Problem
 from tests.admin.conftest import Api
@@ -203,6 +204,43 @@ async def test_status_lists_findings_worst_first(api: Api, control: FakeControlP
     assert answer["feeds"][0]["stale"] is True
     assert answer["policy"]["problems"][0]["suggestion"] == "site"
     assert answer["drains"] == 1
+
+
+async def test_a_feed_that_is_read_and_not_believed_is_a_finding_once(api: Api, control: FakeControlPlane) -> None:
+    assert control.decision is not None
+    refused = tuple(
+        Note(Stage.SANITISE, "price refused", {"feed": "cloud-prices", "key": key, "why": why})
+        for key, why in (("eu-west", "negative"), ("us-east", "not a finite number"))
+    )
+    memory = replace(control.decision.memory, prices={"cloud-prices": {"eu-west": (0.9, control.decision.at - 63)}})
+    control.decision = replace(control.decision, notes=refused, memory=memory)
+    answer = (await api.get("/api/v1/status")).json
+    found = [each for each in answer["findings"] if each["kind"].startswith("feed")]
+    assert found == [
+        {
+            "severity": "warning",
+            "kind": "feed-refused",
+            "message": "Cost feed cloud-prices: its figure for eu-west is refused (negative); "
+            "the last accepted, 63 s old, holds (and 1 more figure)",
+        }
+    ]
+    assert [each["key"] for each in answer["feeds"][0]["refused"]] == ["eu-west", "us-east"]
+    assert answer["feeds"][0]["stale"] is False
+
+
+async def test_an_accepted_figure_older_than_the_feeds_max_age_is_a_finding(
+    api: Api, control: FakeControlPlane
+) -> None:
+    assert control.decision is not None
+    old = {"cloud-prices": {"eu-west": (0.9, control.decision.at - 601), "us-east": (1.0, control.decision.at)}}
+    control.decision = replace(control.decision, memory=replace(control.decision.memory, prices=old))
+    (found,) = [e for e in (await api.get("/api/v1/status")).json["findings"] if e["kind"].startswith("feed")]
+    assert found["kind"] == "feed-outdated"
+    assert "no figure for eu-west is newer than 601 s" in found["message"]
+    # A feed that is not read at all says so once.
+    control.feed_statuses = [FeedStatus("cloud-prices", NOW - 3600)]
+    kinds = [each["kind"] for each in (await api.get("/api/v1/status")).json["findings"]]
+    assert ("feed-stale" in kinds, "feed-outdated" in kinds) == (True, False)
 
 
 async def test_a_row_without_any_cluster_is_an_error_in_the_status(api: Api, control: FakeControlPlane) -> None:

@@ -14,6 +14,7 @@ def test_budgets_are_listed_with_what_is_left(run: Run, control: FakeControlPlan
     assert ran.code == 0
     for shown in ("cloud-month", "site cloud", "paced", "$250.00 (25.0%)", "$1,000.00", "$850.00", "$1.25"):
         assert shown in ran.out
+    assert "NOW is a mean over about 4.0 h for cloud-month." in ran.out
 
 
 @pytest.mark.usefixtures("server")

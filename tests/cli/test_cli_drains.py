@@ -20,6 +20,7 @@ def test_a_refused_drain_exits_with_1_and_the_arithmetic(run: Run, control: Fake
     ran = run("drain", "onprem-fra", "--for", "2h", "--reason", "upgrade")
     assert ran.code == 1
     assert "131 %" in ran.err
+    assert "With --force" in ran.err
     assert control.overrides.drains == {}
     ran = run("drain", "onprem-fra", "--for", "2h", "--reason", "upgrade", "-o", "json")
     assert ran.code == 1

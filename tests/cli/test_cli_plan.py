@@ -78,6 +78,20 @@ def test_without_a_server_the_cost_is_of_the_load_that_is_assumed(run: Run, base
     assert run(*arguments).json["before"]["usdPerHour"] == 0
 
 
+@pytest.mark.parametrize(
+    "at", ["2026-11-24T12:00:00Z", "2026-11-24T12:00", "2026-11-24 13:00:00.0+01:00", "1795521600", "1795521600.0"]
+)
+def test_the_time_to_plan_for_may_be_given_in_the_forms_that_explain_takes(run: Run, base: Path, at: str) -> None:
+    plan = run("plan", str(base), "--base", str(base), "--at", at, "-o", "json").json
+    assert plan["inputs"]["at"] == "2026-11-24T12:00:00.000Z"
+    assert plan["valid"] is True
+
+
+def test_a_time_to_plan_for_may_be_to_come_or_some_time_ago(run: Run, base: Path) -> None:
+    for at in ("2999-01-01", "15m", "23:59"):
+        assert run("plan", str(base), "--base", str(base), "--at", at).code == 0
+
+
 def test_the_same_inputs_give_the_same_plan_to_the_byte(run: Run, base: Path, directory: Path) -> None:
     make_home_dear(directory)
     arguments = ("plan", str(directory), "--base", str(base), "--at", "2026-11-24", "-o", "markdown")
@@ -136,6 +150,7 @@ def test_policies_with_errors_end_with_1_and_are_told_in_the_form_asked_for(
     assert "broken.yaml" in ran.out
     if form == "json":
         assert ran.json["valid"] is False
+        assert ran.json["refusedBecause"] == "the policies cannot be used: 2 errors"
     if form == "text":
         assert "broken.yaml:1:7" in ran.out
 
@@ -144,11 +159,14 @@ def test_policies_with_errors_end_with_1_and_are_told_in_the_form_asked_for(
     ("arguments", "words"),
     [
         ((), "nothing to compare with"),
-        (("--server", "127.0.0.1:1"), "cannot reach"),
+        (("--server", "127.0.0.1:1"), "cannot reach Penstock at http://127.0.0.1:1: nothing listens there"),
+        (("--base", ".", "--at", "noonish"), "--at 'noonish': expected a moment such as 2026-03-01T02:00:00Z"),
+        (("--base", ".", "--forbid", ""), "no rule in ''"),
+        (("--base", ".", "--forbid", ","), "no rule in ','"),
         (("--inputs", "/nowhere/inputs.json"), "cannot read"),
         (("--base", "/nowhere"), "is no directory"),
         (("--forbid", "everything"), "no rule 'everything'"),
-        (("--base", ".", "--output", "html"), "html"),
+        (("--base", ".", "--output", "jsn"), "expected text, json or markdown, not 'jsn'; did you mean json?"),
         (("--bass", "."), "--bass"),
     ],
 )

@@ -25,7 +25,8 @@ def _decision(number: int, rows: int = 1) -> Decision:
     return Decision(f"id{number}", NOW + number, "digest", Rung.OPTIMUM, "", made, {}, {}, {})
 
 
-async def _written_by(recorder: Recorder) -> None:
+async def written_by(recorder: Recorder) -> None:
+    """Let everything be written that waits."""
     writing = asyncio.create_task(recorder.run())
     await recorder.drained(10)
     writing.cancel()
@@ -38,7 +39,7 @@ async def test_decisions_are_written_with_their_inputs_in_order() -> None:
             inputs = DecisionInputs("digest", Observations(), Overrides(), None, NOW + number)
             recorder.record(_decision(number), inputs)
         recorder.audit("policy.loaded", {"digest": "d"})
-        await _written_by(recorder)
+        await written_by(recorder)
         assert [one.id for one in await store.decisions(10)] == ["id2", "id1", "id0"]
         assert [one.detail["id"] for one in await store.audit(10, kind="decision.recorded")] == ["id2", "id1", "id0"]
         assert [one.kind for one in await store.audit(10)] == ["policy.loaded"]
@@ -50,7 +51,7 @@ async def test_large_decisions_that_wait_are_given_up_before_memory_is() -> None
         for number in range(10):
             recorder.record(_decision(number, rows=6000))
         assert recorder.lost == 7
-        await _written_by(recorder)
+        await written_by(recorder)
         assert [one.id for one in await store.decisions(10)] == ["id9", "id8", "id7"]
 
 
@@ -58,7 +59,7 @@ async def test_even_a_decision_larger_than_the_bound_is_recorded() -> None:
     async with await Store.open("sqlite://", lambda: NOW) as store:
         recorder = Recorder(store)
         recorder.record(_decision(1, rows=20_001))
-        await _written_by(recorder)
+        await written_by(recorder)
         assert recorder.lost == 0
         assert [one.id for one in await store.decisions(10)] == ["id1"]
 
@@ -77,6 +78,6 @@ async def test_what_could_not_be_written_is_written_when_the_store_is_back(monke
         monkeypatch.setattr(store, "record_decision", away)
         recorder = Recorder(store)
         recorder.record(_decision(1))
-        await _written_by(recorder)
+        await written_by(recorder)
         assert (failures, recorder.lost) == ([0], 0)
         assert [one.id for one in await store.decisions(10)] == ["id1"]

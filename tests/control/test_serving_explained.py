@@ -49,3 +49,12 @@ async def test_the_past_is_explained_after_it_has_changed_and_can_be_supposed_ot
         assert supposed["shares"]["after"] == {"cloud": 1.0}
         records = next(row for row in then["whatIf"]["rows"] if row["policy"] == "records")
         assert "refused" in records["outcome"]["after"]
+
+
+async def test_the_record_that_stands_for_the_decision_in_force_is_named_and_can_be_verified(tmp_path: Path) -> None:
+    async with world(tmp_path) as serving:
+        recorded = await _recorded(serving, 1)
+        shown = (await serving.ask("/api/v1/explain/chat"))["decision"]
+        assert shown["recordedAs"] in recorded
+        verified = await serving.ask(f"/api/v1/decisions/{shown['recordedAs']}/verify", "POST")
+        assert (verified["verdict"], verified["untampered"]) == ("verified", True)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from penstock.control.spending import LONGEST_SPAN, Rates, SpendingMeter, rates
+from penstock.control.spending import LONGEST_GAP, LONGEST_SPAN, Rates, SpendingMeter, rates
 from penstock.state.errors import StoreUnavailableError
 from penstock.state.spending import Account, Spent
 from penstock.state.store import Store
@@ -166,15 +166,26 @@ async def test_budgets_count_what_is_in_their_scope(meter: SpendingMeter, clock:
     )
 
 
-async def test_a_pause_of_the_machine_is_not_billed(meter: SpendingMeter, clock: Clock) -> None:
+async def test_a_pause_is_counted_as_an_estimate_up_to_a_quarter_of_an_hour(
+    meter: SpendingMeter, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     policy = policy_of(all="")
     await meter.apply(policy)
     meter.run_to(clock.now)
     meter.take(rates(policy, decision_of(policy, cloud=1.0), meter.scopes))
+    clock.now += LONGEST_SPAN
+    assert spent(meter, clock) == pytest.approx({"all": LONGEST_SPAN * 10 * cost(8.0)})
+    assert not caplog.records
+    clock.now += 60
+    assert spent(meter, clock) == pytest.approx({"all": (LONGEST_SPAN + 60) * 10 * cost(8.0)})
+    (record,) = caplog.records
+    assert record.message == "spending during a pause estimated"
+    assert vars(record)["estimated_seconds"] == 60
     clock.now += 3600
-    assert spent(meter, clock) == pytest.approx({"all": LONGEST_SPAN * 10 * cost(8.0)})
+    known = (LONGEST_SPAN + 60 + LONGEST_GAP) * 10 * cost(8.0)
+    assert spent(meter, clock) == pytest.approx({"all": known})
     clock.now -= 1800
-    assert spent(meter, clock) == pytest.approx({"all": LONGEST_SPAN * 10 * cost(8.0)})
+    assert spent(meter, clock) == pytest.approx({"all": known})
 
 
 async def test_the_count_survives_a_restart(meter: SpendingMeter, store: BrittleStore, clock: Clock) -> None:

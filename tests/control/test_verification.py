@@ -2,10 +2,12 @@
 
 import asyncio
 import functools
+import hashlib
 import json
 import os
 import sqlite3
 import sys
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from dataclasses import replace
@@ -14,19 +16,20 @@ from typing import Any
 
 import pytest
 
-from penstock.admin.recorded import Verification
-from penstock.control.inputs import InputsError, engine_version, pack, unpack
+from penstock.admin.recorded import Verdict, Verification
+from penstock.control.engine_version import engine_version, sources_digest
+from penstock.control.inputs import InputsError, pack, unpack
 from penstock.control.past import past
 from penstock.control.recorder import Recorder
 from penstock.control.verification import verify_decision
-from penstock.state import Store, StoredInputs
+from penstock.state import PackedInputs, Store, StoredInputs, figures
 from penstock_policies.decision import Decision
 from penstock_policies.engine import decide
 from penstock_policies.inputs import DecisionInputs, inputs_to_json
 from penstock_policies.loader import load
 from penstock_policies.observations import EndpointProbe, Load, Observations, Price
 from penstock_policies.overrides import Drain, Overrides
-from penstock_policies.serial import to_json
+from penstock_policies.serial import material_digest, to_json
 
 NOW = 1_700_000_000.0
 EXAMPLE = Path(__file__).parents[2] / "policies" / "examples" / "hybrid" / "policy.yaml"
@@ -196,13 +199,85 @@ async def test_another_policy_under_the_same_digest_shows(store: Store, path: Pa
     assert "policy" in _failed(await _verified(store, decision))
 
 
-async def test_a_decision_of_another_version_is_told_to_be_one(store: Store) -> None:
+async def test_a_decision_that_other_code_made_is_told_to_be_one_and_its_record_to_be_sound(store: Store) -> None:
     decision, inputs = _history()[30]
     await _record(store, replace(decision, frozen="otherwise"), replace(inputs, engine="penstock 0.0.1"))
     found = await _verified(store, decision)
     assert _failed(found) == ["decision"]
-    assert any("decided by penstock 0.0.1" in check.detail for check in found.checks)
+    assert (found.verdict, found.untampered) == (Verdict.OTHER_CODE, True)
+    assert (found.engine, found.engine_here) == ("penstock 0.0.1", engine_version())
     assert [each.path for each in found.differences] == ["frozen"]
+
+
+async def test_other_code_is_no_excuse_for_a_record_that_was_changed(store: Store, path: Path) -> None:
+    decision, inputs = _history()[30]
+    await _record(store, replace(decision, frozen="otherwise"), replace(inputs, engine="penstock 0.0.1"))
+    _change(path, "UPDATE decisions SET json = ? WHERE id = ?", to_json(decision), decision.id)
+    found = await _verified(store, decision)
+    assert (found.verdict, found.untampered) == (Verdict.NOT_VERIFIED, False)
+
+
+async def test_the_same_code_that_decides_otherwise_is_no_verification(store: Store) -> None:
+    decision, inputs = _history()[30]
+    await _record(store, replace(decision, frozen="otherwise"), inputs)
+    assert (await _verified(store, decision)).verdict is Verdict.NOT_VERIFIED
+
+
+async def test_inputs_that_only_another_version_reads_are_other_code(store: Store) -> None:
+    decision, inputs = _history()[30]
+    text = inputs_to_json(replace(inputs, engine="penstock 9")).replace('"overrides"', '"wishes"')
+    packed = PackedInputs(hashlib.sha256(text.encode()).hexdigest(), zlib.compress(text.encode()))
+    await store.record_decision(decision.id, decision.at, "m", to_json(decision), decision.policy_digest, packed)
+    found = await _verified(store, decision)
+    assert (found.verdict, found.engine) == (Verdict.OTHER_CODE, "penstock 9")
+
+
+async def _record_figures(store: Store, decision: Decision, inputs: DecisionInputs) -> None:
+    text = figures.packed(to_json(decision))
+    await store.record_figures(decision.id, decision.at, decision.policy_digest, text, pack(inputs))
+
+
+async def test_a_decision_recorded_for_its_figures_is_made_again_and_held_against_the_one_before(
+    store: Store, path: Path
+) -> None:
+    (before, _), (after, inputs) = _history()[10:12]
+    assert material_digest(before) == material_digest(after)
+    await _record(store, *_history()[10])
+    await _record_figures(store, after, inputs)
+    found = await _verified(store, after)
+    assert found.verdict is Verdict.VERIFIED
+    assert any(f"what decision {before.id} says, which is what entry 1" in check.detail for check in found.checks)
+    _change(path, "UPDATE decisions SET json = ?", to_json(_history()[30][0]))
+    assert "record" in _failed(await _verified(store, after))
+
+
+async def test_nothing_vouches_for_figures_and_so_other_code_proves_nothing_of_them(store: Store) -> None:
+    await _record(store, *_history()[10])
+    decision, inputs = _history()[11]
+    await _record_figures(store, decision, replace(inputs, engine="penstock 0.0.1", now=inputs.now + 0.5))
+    found = await _verified(store, decision)
+    assert (found.verdict, found.vouched, found.untampered) == (Verdict.OTHER_CODE, False, False)
+
+
+async def test_figures_that_hide_another_weight_show(store: Store) -> None:
+    await _record(store, *_history()[10])
+    await _record_figures(store, *_history()[30])
+    assert material_digest(_history()[10][0]) != material_digest(_history()[30][0])
+    assert _failed(await _verified(store, _history()[30][0])) == ["record"]
+
+
+def test_the_version_of_the_engine_is_that_of_its_sources(tmp_path: Path) -> None:
+    for name, text in (("a.py", "1"), ("sub/b.py", "2"), ("sub/notes.txt", "3")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    before = sources_digest(tmp_path)
+    (tmp_path / "sub/notes.txt").write_text("4")
+    assert sources_digest(tmp_path) == before
+    (tmp_path / "sub/b.py").write_text("3")
+    assert sources_digest(tmp_path) != before
+    assert all(
+        name in engine_version() for name in ("penstock ", "(engine ", "highspy ", "numpy ", "cronsim ", "tzdata ")
+    )
 
 
 async def test_a_past_decision_comes_back_with_its_policy_and_its_inputs(store: Store) -> None:

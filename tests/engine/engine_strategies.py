@@ -1,9 +1,17 @@
-"""Random fleets, histories and garbage, for the engine's property tests."""
+"""Random fleets, histories, journeys and garbage, for the engine's property tests.
+
+A *history* is a few decisions over observations that need not agree with one another: hostile. A *journey* is many
+decisions in a world that answers to them, where now and then something happens: likely. Journeys take few draws, and
+drawing is what takes time here, not deciding.
+"""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, TypeVar
 
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
@@ -17,6 +25,7 @@ from tests.engine.engine_world import (
     CLASSES,
     MODEL,
     START,
+    World,
     budget,
     carbon_feed,
     cluster,
@@ -31,6 +40,8 @@ REGIONS = ("eu-west", "us-east")
 _CI_EXAMPLES = 100
 """What Hypothesis runs where nothing else is asked for, and so in the profile ``ci``."""
 
+_Test = TypeVar("_Test", bound=Callable[..., None])
+
 sane = st.floats(0, 500)
 garbage = st.one_of(
     st.floats(allow_nan=True, allow_infinity=True),
@@ -38,11 +49,18 @@ garbage = st.one_of(
 )
 
 
-def examples(count: int) -> settings:
+def examples(count: int) -> Callable[[_Test], _Test]:
     """Run ``count`` examples in the profile ``ci`` and as many times more as the profile in force asks for."""
     # Without shrinking: a whole history of fleets takes minutes to shrink and is read as well as it is.
     phases = (Phase.explicit, Phase.generate)
-    return settings(max_examples=max(1, count * settings().max_examples // _CI_EXAMPLES), phases=phases)
+    chosen = settings(max_examples=max(1, count * settings().max_examples // _CI_EXAMPLES), phases=phases)
+    # A fleet is long to read, and the complaint about that would hide what failed.
+    readable = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+
+    def decorate(test: _Test) -> _Test:
+        return readable(chosen(test))  # type: ignore[no-any-return] # a mark gives back what it marks
+
+    return decorate
 
 
 @st.composite
@@ -136,6 +154,9 @@ def budgets(draw: st.DrawFn, names: list[str]) -> list[Budget]:
 
 @st.composite
 def fleets(draw: st.DrawFn) -> PolicySet:
+    """Fleets that use every word of the policy language; now and then one without a cluster, and so no policy."""
+    if draw(st.integers(0, 19)) == 0:
+        return fleet(clusters=(), policies=(), rules=[residency()], regions=REGIONS[: draw(st.integers(0, 2))])
     made = draw(clusters())
     names = [one.name for one in made]
     rules = [residency()]
@@ -151,35 +172,69 @@ def fleets(draw: st.DrawFn) -> PolicySet:
     )
 
 
+@cache
+def _reports(*, wild: bool) -> tuple[st.SearchStrategy[Any], ...]:
+    """Probes, loads, prices, engines, intensities and spends, timed from now; made once, as making them is slow."""
+    figure = garbage if wild else sane
+    ages = (
+        st.one_of(garbage, st.sampled_from([0.0, -START])) if wild else st.sampled_from([0.0, -1.0, -5.0, 5.0, -400.0])
+    )
+    maybe = st.one_of(st.none(), figure)
+    count = st.integers(-1 if wild else 0, 3)
+    began = st.one_of(garbage, st.just(0.0)) if wild else st.just(0.0)
+    return (
+        st.builds(EndpointProbe, ages, count, count),
+        st.builds(Load, ages, figure, figure, figure, st.integers(0, 3), maybe, maybe, maybe, maybe),
+        st.builds(Price, ages, figure),
+        st.builds(EngineLoad, ages, maybe, maybe, maybe, maybe, maybe),
+        st.builds(Intensity, ages, figure),
+        st.builds(Spend, ages, began, figure),
+    )
+
+
 def observations(policy: PolicySet, now: float, figure: st.SearchStrategy[float]) -> st.SearchStrategy[Observations]:
     """Observations of what the policy has and of things it never heard of, wrong in every way where ``figure`` is."""
-    wild = figure is garbage
     names = st.sampled_from([*policy.clusters, "unknown"])
-    at = st.one_of(garbage, st.just(now)) if wild else st.sampled_from([now, now - 1, now - 5, now + 5, now - 400])
-    maybe = st.one_of(st.none(), figure)
     endpoints = sorted({one.key for each in policy.clusters.values() for one in each.spec.endpoints})
-    count = st.integers(-1, 3) if wild else st.integers(0, 3)
-    probe = st.builds(EndpointProbe, at, count, count)
-    load = st.builds(Load, at, figure, figure, figure, st.integers(0, 3), maybe, maybe, maybe, maybe)
+    probe, load, price, engine, intensity, spend = _reports(wild=figure is garbage)
     feeds = st.sampled_from(["cloud-prices", "other-prices", "grid", "unknown"])
-    midnight = now - now % 86_400
-    began = st.one_of(garbage, st.just(midnight)) if wild else st.just(midnight)
     return st.builds(
         Observations,
         st.dictionaries(names, st.dictionaries(st.sampled_from([*endpoints, "unknown"]), probe, max_size=6)),
         st.dictionaries(st.sampled_from([*REGIONS, "unknown"]), st.dictionaries(names, load)),
-        st.dictionaries(feeds, st.dictionaries(names, st.builds(Price, at, figure))),
-        st.dictionaries(names, st.builds(EngineLoad, at, maybe, maybe, maybe, maybe, maybe)),
-        st.dictionaries(feeds, st.dictionaries(names, st.builds(Intensity, at, figure))),
-        st.dictionaries(st.sampled_from([*policy.budgets, "unknown"]), st.builds(Spend, at, began, figure)),
+        st.dictionaries(feeds, st.dictionaries(names, price)),
+        st.dictionaries(names, engine),
+        st.dictionaries(feeds, st.dictionaries(names, intensity)),
+        st.dictionaries(st.sampled_from([*policy.budgets, "unknown"]), spend),
+    ).map(lambda seen: timed(seen, lambda age: now + age))
+
+
+def timed(seen: Observations, at: Callable[[float], float]) -> Observations:
+    """The same reports with other times; the period that a spend counts follows, too."""
+    return Observations(
+        {name: {key: replace(one, at=at(one.at)) for key, one in by.items()} for name, by in seen.probes.items()},
+        {name: {key: replace(one, at=at(one.at)) for key, one in by.items()} for name, by in seen.load.items()},
+        {name: {key: replace(one, at=at(one.at)) for key, one in by.items()} for name, by in seen.prices.items()},
+        {name: replace(one, at=at(one.at)) for name, one in seen.engines.items()},
+        {name: {key: replace(one, at=at(one.at)) for key, one in by.items()} for name, by in seen.carbon.items()},
+        {
+            name: replace(one, at=at(one.at), period_start=at(one.period_start) // 86_400 * 86_400)
+            for name, one in seen.spend.items()
+        },
     )
+
+
+def made_at(seen: Observations, now: float) -> Observations:
+    """The same reports, every one made now."""
+    return timed(seen, lambda _: now)
 
 
 def overrides(policy: PolicySet, now: float) -> st.SearchStrategy[Overrides]:
     def build(name: str, since: float, ramp: float) -> Drain:
         return Drain(name, now - since, now + 100, "test", "alice", ramp)
 
-    drain = st.builds(build, st.sampled_from(sorted(policy.clusters)), st.floats(0, 50), st.sampled_from([0.0, 20.0]))
+    names = st.sampled_from([*sorted(policy.clusters), "unknown"])
+    drain = st.builds(build, names, st.floats(0, 50), st.sampled_from([0.0, 20.0]))
     return st.lists(drain, max_size=2).map(lambda drains: Overrides({one.cluster: one for one in drains}))
 
 
@@ -197,3 +252,143 @@ def histories(draw: st.DrawFn, figure: st.SearchStrategy[float] = sane) -> list[
         previous = decide(policy, draw(observations(policy, now, figure)), draw(overrides(policy, now)), previous, now)
         history.append((policy, previous))
     return history
+
+
+@st.composite
+def plain_fleets(
+    draw: st.DrawFn, *, classes: Sequence[str] = ("public",), declared: bool = False, numeric: bool = False
+) -> PolicySet:
+    """Two to four clusters, the first on-prem, one model, a policy for each class, and nothing but cost to go by.
+
+    With ``declared`` every cluster has a price in the files to fall back on. With ``numeric`` endpoints are addresses
+    and not names, which Envoy gets in another way.
+    """
+    names = NAMES[: draw(st.integers(2, 4))]
+    made = [draw(_plain_cluster(name, declared=declared, numeric=numeric)) for name in names]
+    limits = st.tuples(
+        st.sampled_from(["5%", "10%", "25%", "100%"]),
+        st.sampled_from([None, "5%", "30%"]),
+        st.sampled_from(["0s", "1s", "10s", "30s"]),
+        st.sampled_from(["0%", "10%"]),
+    )
+    policies = []
+    for data_class in classes:
+        max_step, load_step, min_dwell, penalty = draw(limits)
+        policies.append(
+            traffic(
+                data_class,
+                clusters=names,
+                data_class=data_class,
+                path=f"/{data_class}/",
+                max_step=max_step,
+                load_step=load_step,
+                min_dwell=min_dwell,
+                distance_penalty=penalty,
+            )
+        )
+    return fleet(
+        clusters=made, policies=policies, rules=[residency(), residency("internal", regions=list(REGIONS[:1]))]
+    )
+
+
+@st.composite
+def _plain_cluster(draw: st.DrawFn, name: str, *, declared: bool, numeric: bool) -> Cluster:
+    site = "on_prem" if name == NAMES[0] else draw(st.sampled_from(["on_prem", "cloud", "edge"]))
+    region = "eu-west" if name == NAMES[0] else draw(st.sampled_from(["eu-west", "us-east"]))
+    endpoints = draw(st.integers(1, 2))
+    more: dict[str, Any] = {}
+    if numeric:
+        at = NAMES.index(name)
+        more["endpoints"] = [{"address": f"10.0.{at}.{number + 1}", "port": 8000} for number in range(endpoints)]
+    return cluster(
+        name,
+        site=site,
+        region=region,
+        concurrency=draw(st.sampled_from([5, 40, 150, 600])),
+        price=draw(PRICES) if declared else None,
+        endpoints=endpoints,
+        headroom=draw(st.sampled_from(["0%", "15%"])),
+        more=more,
+    )
+
+
+PRICES = st.integers(10, 100).map(lambda cents: cents / 20)
+"""USD a million tokens, so near to one another that any change of them is believed at once."""
+RATES = st.sampled_from([0.0, 0.5, 10.0, 80.0, 400.0])
+"""Requests a second of a row."""
+_EVENTS = st.tuples(
+    st.sampled_from(
+        ["nothing", "price", "price", "rate", "rate", "die", "fail", "err", "heal", "drain", "undrain", "spend"]
+    ),
+    st.sampled_from([0.5, 1.0, 1.0, 6.0, 31.0]),
+    st.integers(0, 11),
+    st.sampled_from([0.2, 0.5, 0.9, 1.1, 2.0, 5.0]),
+)
+"""What happens, how many seconds later the engine decides, to whom, and by how much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One decision of a journey, and all that it was made of."""
+
+    policy: PolicySet
+    seen: Observations
+    overrides: Overrides
+    previous: Decision | None
+    decision: Decision
+
+    def __repr__(self) -> str:
+        # In full a journey fills a megabyte, which Hypothesis refuses to show.
+        rows = {"/".join(key): dict(one.weights) for key, one in self.decision.rows.items()}
+        return f"Moment({self.decision.at - START:g} s after the start, {rows})"
+
+
+@st.composite
+def journeys(
+    draw: st.DrawFn, chosen: st.SearchStrategy[PolicySet] | None = None, *, least: int = 4, most: int = 12
+) -> list[Moment]:
+    """Decisions in a row in a world where prices, traffic, health, drains and spending change, one at a time."""
+    policy = draw(fleets() if chosen is None else chosen)
+    world = World(policy)
+    world.rates = {key: draw(RATES) for key in policy.rows()}
+    world.prices = {name: draw(PRICES) for name in policy.clusters}
+    moments: list[Moment] = []
+    for kind, elapsed, whom, factor in draw(st.lists(_EVENTS, min_size=least, max_size=most)):
+        world.now += elapsed
+        happen(world, kind, whom, factor)
+        seen, asked, previous = world.observations(), Overrides(dict(world.drains)), world.previous
+        world.previous = decide(policy, seen, asked, previous, world.now)
+        moments.append(Moment(policy, seen, asked, previous, world.previous))
+    return moments
+
+
+def happen(world: World, kind: str, whom: int, factor: float) -> None:
+    """Let something happen to one of a world's clusters, rows or budgets."""
+    names, keys, budgets = sorted(world.policy.clusters), sorted(world.rates), sorted(world.policy.budgets)
+    if not names:
+        return
+    name = names[whom % len(names)]
+    match kind:
+        case "price":
+            world.prices[name] *= factor
+        case "rate" if keys:
+            key = keys[whom % len(keys)]
+            world.rates[key] = world.rates[key] * factor or 50.0
+        case "die":
+            world.failing.add(name)
+            world.erring.add(name)
+        case "fail":
+            world.failing.add(name)
+        case "err":
+            world.erring.add(name)
+        case "heal":
+            world.failing.clear()
+            world.erring.clear()
+        case "drain":
+            world.drain(name, ramp=20.0 if factor > 1 else 0.0)
+        case "undrain":
+            world.drains.clear()
+        case "spend" if budgets:
+            whose = budgets[whom % len(budgets)]
+            midnight = world.now - world.now % 86_400
+            world.spend[whose] = Spend(world.now, midnight, factor * world.policy.budgets[whose].spec.amount)

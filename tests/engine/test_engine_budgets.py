@@ -112,6 +112,54 @@ def test_the_last_known_figure_outlives_silence_but_not_its_period() -> None:
     assert view(spending(policy, None, good, TOMORROW)).spent == 0.0
 
 
+def burning(amount: float = 100.0, rate: float = 10.0) -> "Spending":
+    """A world that has long spent 10.8 USD an hour, 5 of them so far."""
+    policy = fleet(budgets=(budget(amount=amount),), policies=(traffic(clusters=(EU,)), records()))
+    world = Spending(policy, rates={row(): rate, row("records"): 0.0})
+    world.spent = 5.0
+    world.run(600, step=10)
+    return world
+
+
+def test_while_no_figure_comes_the_burn_is_counted_on() -> None:
+    world = burning()
+    assert world.previous is not None
+    silent = decide(world.policy, Observations(), Overrides(), world.previous, world.now + 100)
+    assert view(silent).spent == pytest.approx(5.0 + 100 * 10.8 / HOUR / 1.2, rel=0.2)
+
+
+def test_an_old_figure_is_counted_on_and_said_to_be_old() -> None:
+    world = burning()
+    assert world.previous is not None
+    seen = Observations(spend={"clouds": Spend(world.now - 30_000, DAY, 5.0)})
+    later = decide(world.policy, seen, Overrides(), world.previous, world.now + 1)
+    assert view(later).spent == pytest.approx(5.0 + world.previous.memory.burn["clouds"] * 30_001)
+    (note,) = (note for note in later.notes if note.message == "spend is old, counted on")
+    assert note.fields == {"budget": "clouds", "age": 30_001, "spent": view(later).spent}
+
+
+def test_a_figure_that_falls_within_its_period_is_refused() -> None:
+    policy = fleet(budgets=(budget(),))
+    spent = spending(policy, Spend(START, DAY, 101.0))
+    again = spending(policy, Spend(START + 1, DAY, 0.0), spent, START + 1)
+    assert (view(again).spent, view(again).exhausted) == (101.0, True)
+    assert whys(again) == ["fell within its period"]
+
+
+def test_what_a_crash_loses_the_meter_is_not_worth_a_word_but_not_given_back() -> None:
+    policy = fleet(budgets=(budget(),))
+    spent = spending(policy, Spend(START, DAY, 100.0))
+    again = spending(policy, Spend(START + 1, DAY, 99.95), spent, START + 1)
+    assert (view(again).spent, view(again).exhausted) == (100.0, True)
+    assert not whys(again)
+
+
+def test_a_raised_amount_opens_what_was_exhausted() -> None:
+    spent = spending(fleet(budgets=(budget(),)), Spend(START, DAY, 101.0))
+    raised = spending(fleet(budgets=(budget(amount=500.0),)), Spend(START + 1, DAY, 101.0), spent, START + 1)
+    assert not view(raised).exhausted
+
+
 def test_spending_of_another_period_says_nothing_of_this_one() -> None:
     decision = spending(fleet(budgets=(budget(),)), Spend(START, DAY - 86_400, 99.0))
     assert view(decision).spent == 0.0
@@ -219,6 +267,57 @@ def test_an_exhausted_budget_that_shifts_moves_what_others_have_room_for() -> No
     world = exhausted("shift", rate=100.0)
     decision = world.run(30)
     assert decision.rows[row()].target[ONPREM] == pytest.approx(1.0)
+
+
+_CLOUDS_FIRST: dict[str, Any] = {"prefer": [{"sites": ["cloud"]}]}
+_HALF_IN_CLOUDS: dict[str, Any] = {"shares": [{"site": "cloud", "minShare": "50%"}]}
+_PINNED: dict[str, Any] = {"shares": [{"cluster": EU, "pin": "40%"}]}
+
+
+def wishing(more: dict[str, Any], *, spent: float, rate: float = 50.0) -> Decision:
+    policy = fleet(budgets=(budget(),), policies=(traffic(more=more), records()))
+    world = Spending(policy, rates={row(): rate, row("records"): 5.0})
+    world.spent = spent
+    return world.run(600, step=5)
+
+
+@pytest.mark.parametrize("more", [_CLOUDS_FIRST, _HALF_IN_CLOUDS, _PINNED])
+@pytest.mark.parametrize("rate", [50.0, 0.0])
+def test_money_that_is_gone_is_spent_for_no_tier_floor_or_pin(more: dict[str, Any], rate: float) -> None:
+    assert wishing(more, spent=101.0, rate=rate).rows[row()].weights[ONPREM] == 10_000
+
+
+def test_floors_and_pins_hold_while_a_budget_is_only_paced() -> None:
+    decision = wishing(_HALF_IN_CLOUDS, spent=95.0)
+    assert view(decision).limit is not None
+    assert decision.rows[row()].weights[ONPREM] == 5_000
+
+
+def test_tiers_yield_to_a_budget_that_is_paced() -> None:
+    decision = wishing(_CLOUDS_FIRST, spent=95.0)
+    assert 0 < decision.rows[row()].weights[EU] < 1_000
+
+
+def test_a_floor_of_a_site_is_kept_by_its_clusters_that_are_paid_for() -> None:
+    policy = fleet(budgets=(budget(scope={"cluster": EU}),), policies=(traffic(more=_HALF_IN_CLOUDS), records()))
+    world = Spending(policy, rates={row(): 50.0})
+    world.spent = 101.0
+    assert world.run(600, step=5).rows[row()].weights == {ONPREM: 5_000, EU: 0, US: 5_000}
+
+
+def test_the_last_hundredth_is_for_leaving() -> None:
+    decision = wishing(_HALF_IN_CLOUDS, spent=99.5)
+    assert (view(decision).exhausted, view(decision).limit) == (False, 0.0)
+    assert decision.rows[row()].weights[ONPREM] == 10_000
+
+
+def test_an_exhausted_budget_leaves_nothing_behind_however_small() -> None:
+    world = exhausted("shift", rate=100.0)
+    assert world.previous is not None
+    before = world.previous.rows[row()]
+    few = replace(before, weights={ONPREM: 9_944, EU: 56, US: 0}, cost_moved_at=0.0)
+    world.previous = replace(world.previous, rows={**world.previous.rows, row(): few})
+    assert world.run(60, step=5).rows[row()].weights == {ONPREM: 10_000, EU: 0, US: 0}
 
 
 def test_restricted_traffic_is_exempt_from_a_budget_that_rejects() -> None:

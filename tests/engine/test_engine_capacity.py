@@ -1,13 +1,14 @@
 """How much a cluster may be planned to carry: declared, healthy, learnt, within its SLO."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from penstock_policies.engine.capacity import full_capacity
 from penstock_policies.engine.latency import greatest_utilisation, patience, round_trip, wait95
 from penstock_policies.engine.problem import problem_of
+from penstock_policies.engine.returning import healthy_slots
 from penstock_policies.engine.situation import Situation, understand
 from penstock_policies.observations import Load, Observations
 from penstock_policies.overrides import Overrides
@@ -52,7 +53,7 @@ def test_plans_count_on_a_part_of_a_spot_cluster_only() -> None:
 
 
 def test_the_full_capacity_of_a_cluster_without_health_is_what_it_declares() -> None:
-    assert full_capacity(cluster(EU), None) == 600
+    assert healthy_slots(cluster(EU), None) == 600
 
 
 def test_a_tight_slo_lowers_what_may_be_planned() -> None:
@@ -146,3 +147,29 @@ def test_demand_of_a_cluster_whose_report_is_missing_is_held() -> None:
         world.now + 1,
     )
     assert sum(later.demand.rates.values()) == pytest.approx(before, rel=0.05)
+
+
+def test_endpoints_that_come_back_are_counted_on_by_and_by() -> None:
+    world = World(
+        fleet(
+            clusters=(onprem(concurrency=160, endpoints=4), cluster(EU)),
+            policies=(traffic(clusters=(ONPREM, EU)),),
+        ),
+        rates={row(): 120.0},
+    )
+    whole = world.run(60).clusters[ONPREM].capacity
+    world.failing = {one.key for one in world.policy.clusters[ONPREM].spec.endpoints[:3]}
+    assert world.tick().clusters[ONPREM].capacity == pytest.approx(whole / 4, rel=0.02)
+    world.run(20)
+    world.failing = set()
+    growing = [world.tick().clusters[ONPREM].capacity for _ in range(12)]
+    assert growing[0] < whole / 2
+    assert all(later <= 1.2 * earlier for earlier, later in pairwise(growing))
+    assert growing[-1] == pytest.approx(whole, rel=0.02)
+
+
+def test_a_policy_that_adds_slots_has_them_at_once() -> None:
+    world = World(fleet(), rates={row(): 100.0})
+    before = world.run(20).clusters[ONPREM].capacity
+    world.policy = fleet(clusters=(onprem(concurrency=320), *list(fleet().clusters.values())[1:]))
+    assert world.tick().clusters[ONPREM].capacity == pytest.approx(2 * before)

@@ -141,6 +141,9 @@ def test_an_exhausted_budget_that_rejects_refuses_what_nobody_else_can_serve_but
     assert (decision.rows[row("batch")].weights, decision.rows[row("batch")].refusal) == ({}, "budget_exhausted")
     assert decision.rows[RESTRICTED].weights == {ONPREM: 10_000}
     world.spend = {"clouds": Spend(0.0, MIDNIGHT, 1.0)}
+    assert world.tick().rows[row("batch")].weights == {}, "money that is gone does not come back by a figure that falls"
+    raised = budget("clouds", {"site": "cloud"}, amount=500.0, on_exhausted="reject")
+    world.policy = replace(world.policy, budgets={"clouds": raised})
     assert sum(world.tick().rows[row("batch")].weights.values()) == 10_000
 
 

@@ -168,7 +168,7 @@ def test_requests_that_go_on_failing_outrank_probes_that_succeed() -> None:
 def test_a_moment_of_errors_some_errors_or_a_few_requests_prove_nothing() -> None:
     assert after_erring(60, share=0.4).state is UP
     assert after_erring(4, rate=2.0).state is UP
-    assert after_erring(60, rate=0.5).state is UP
+    assert after_erring(15, rate=0.5).state is UP
     world = World(fleet(), rates={row(): 100.0})
     for _ in range(5):
         world.erring = {ONPREM}
@@ -177,6 +177,43 @@ def test_a_moment_of_errors_some_errors_or_a_few_requests_prove_nothing() -> Non
         world.run(2)
     assert world.previous is not None
     assert world.previous.health[ONPREM].state is UP
+
+
+def test_thin_traffic_that_goes_on_failing_is_counted_until_it_proves_something() -> None:
+    fallen = after_erring(60, rate=0.5)
+    assert fallen.state is DOWN
+    assert "requests fail though probes succeed" in fallen.reason
+    assert after_erring(60, rate=0.5, share=0.4).state is UP
+
+
+def test_thin_traffic_with_pauses_is_counted_over_them() -> None:
+    decision: Decision | None = None
+    for tick in range(90):
+        # Two requests a second, then three seconds without any.
+        rate = 2.0 if tick % 4 == 0 else 0.0
+        decision = decide(fleet(), erring(START + tick, 1.0, rate), Overrides(), decision, START + tick)
+        if decision.health[EU].state is DOWN:
+            break
+    assert 15 < tick < 45
+
+
+def test_a_cluster_nobody_hears_of_any_more_gets_no_more_than_it_has() -> None:
+    world = World(fleet(clusters=(onprem(concurrency=20), cluster(EU), cluster(US, region="us-east"))))
+    world.rates = {row(): 100.0}
+    world.run(60)
+    assert world.weights()[US] == 0
+    lost = world.observations().probes[US]
+    world.prices = {EU: 1.0, US: 0.1}
+    for _ in range(200):
+        world.now += 1
+        seen = world.observations()
+        seen = replace(seen, probes={**seen.probes, US: lost}, prices={} if world.now - START < 100 else seen.prices)
+        world.previous = decide(world.policy, seen, Overrides(), world.previous, world.now)
+    assert world.weights()[US] == 0
+    assert world.previous is not None
+    assert any(note.message == "not heard of, gets no more" for note in world.previous.notes)
+    world.run(200)
+    assert world.weights()[US] > 5000
 
 
 def test_a_grey_failure_comes_back_through_a_hold_and_one_percent() -> None:

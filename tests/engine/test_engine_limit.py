@@ -1,5 +1,6 @@
 """Projection and limits: what moves at once, what moves in steps, what does not move at all, and how often."""
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -18,11 +19,17 @@ LIMITS = Limits.model_validate({"maxStep": "10%", "minDwell": "30s", "reversals"
 
 
 def step(here: dict[str, float], target: dict[str, float], **changes: Any) -> Step:
-    facts: dict[str, Any] = {"moved_at": LONG_AGO, "cost_moved_at": LONG_AGO, "move": Move.NONE, "target": target}
-    facts |= {"turns": {}, "weights": {}}
+    facts: dict[str, Any] = {"moved_at": LONG_AGO, "cost_moved_at": LONG_AGO, "move": Move.NONE}
+    facts |= {"turns": {}, "weights": {}, "target": changes.pop("wished", target)}
     limits = Limits.model_validate({"maxStep": "10%", "minDwell": "30s", "loadStep": changes.pop("load_step", "10%")})
     facts |= {name: changes.pop(name) for name in tuple(changes) if name in facts}
-    around: dict[str, Any] = {"overloaded": frozenset(), "filled": frozenset({"home"}), "returning": {}, **changes}
+    around: dict[str, Any] = {
+        "overloaded": frozenset(),
+        "filled": frozenset({"home"}),
+        "returning": {},
+        "reported_at": 0.0,
+        **changes,
+    }
     row = Row(RowKey("p", "r", "m"), DataClass.PUBLIC, legs={}, excluded={}, reason="", **facts)
     return limit(row, here, target, limits=limits, around=Circumstances(**around), now=0.0)
 
@@ -52,7 +59,62 @@ def test_distance_is_the_share_of_traffic_that_differs() -> None:
 
 def test_a_quiver_is_not_followed() -> None:
     here = {"a": 0.505, "b": 0.495}
-    assert step(here, {"a": 0.51, "b": 0.49}).shares is here
+    assert step(here, {"a": 0.51, "b": 0.49}, wished={"a": 0.509, "b": 0.491}).shares is here
+
+
+@pytest.mark.parametrize("share", [0.001, 0.006])
+def test_a_small_share_that_is_declared_is_reached_for_what_is_declared_stands_still(share: float) -> None:
+    here, target = {"a": 1.0, "b": 0.0}, {"a": 1 - share, "b": share}
+    assert step(here, target).shares == pytest.approx(target)
+    waiting = step(here, target, cost_moved_at=-29.0)
+    assert waiting.shares is here
+    assert waiting.notes[0].message == "waits out its dwell"
+
+
+def test_a_share_declared_beside_others_that_quiver_is_reached_alone() -> None:
+    here = {"a": 0.5, "b": 0.494, "pinned": 0.006}
+    target = {"a": 0.503, "b": 0.496, "pinned": 0.001}
+    taken = step(here, target, wished={"a": 0.501, "b": 0.498, "pinned": 0.001})
+    assert taken.shares == {"a": pytest.approx(0.503), "b": pytest.approx(0.496), "pinned": 0.001}
+    apart = step(here, {"a": 0.508, "b": 0.491, "pinned": 0.001}, wished={"a": 0.5, "b": 0.499, "pinned": 0.001})
+    assert apart.shares == {"a": pytest.approx(0.505), "b": 0.494, "pinned": 0.001}
+
+
+def test_where_nothing_is_heard_standing_still_tells_nothing() -> None:
+    here, target = {"a": 0.505, "b": 0.495}, {"a": 0.51, "b": 0.49}
+    assert step(here, target, reported_at=math.inf).shares is here
+
+
+def test_the_rounding_of_weights_is_no_difference() -> None:
+    here = {"a": 0.6667, "b": 0.3333}
+    assert step(here, {"a": 2 / 3, "b": 1 / 3}).shares is here
+
+
+def test_a_cluster_is_left_altogether_however_little_it_has() -> None:
+    here, target = {"a": 0.9944, "b": 0.0056}, {"a": 1.0, "b": 0.0}
+    quivering = {"a": 0.99, "b": 0.01}
+    taken = step(here, target, wished=quivering)
+    assert taken.shares == target
+    assert taken.cost_stepped, "it counts as a move for merit"
+    assert step(here, target, wished=quivering, cost_moved_at=-29.0).shares is here
+
+
+def test_noise_around_nothing_does_not_switch_a_cluster_on_and_off() -> None:
+    shares, wished, switched = {"a": 0.985, "b": 0.015}, {"a": 0.985, "b": 0.015}, []
+    for tick in range(100):
+        noise = 0.004 * (1 + math.sin(tick))
+        target = {"a": 1.0 - noise, "b": noise} if tick % 3 else {"a": 1.0, "b": 0.0}
+        taken = dict(step(shares, target, wished=wished).shares)
+        switched.append((taken["b"] > 0) != (shares["b"] > 0))
+        shares, wished = taken, target
+    assert sum(switched) == 1, "it is left, and takes the whole dead-band to be entered again"
+
+
+def test_a_share_that_turned_too_often_is_held_even_where_it_is_to_be_nothing() -> None:
+    turned = {"b": Turns(1, (-1.0,), held_until=60.0, hold=60.0)}
+    held = step({"a": 0.995, "b": 0.005}, {"a": 1.0, "b": 0.0}, turns=turned)
+    assert held.shares == {"a": 0.995, "b": 0.005}
+    assert held.notes[0].message == "held, turned too often"
 
 
 def test_a_cost_move_takes_one_step_each_long_dwell() -> None:
@@ -190,6 +252,7 @@ def test_overload_is_relieved_however_often_a_share_has_turned() -> None:
 def test_small_differences_of_load_are_borne_but_no_remainder_is_left_behind() -> None:
     overloaded = frozenset({"home"})
     here = {"home": 0.52, "a": 0.48}
-    assert step(here, {"home": 0.50, "a": 0.50}, overloaded=overloaded).shares is here
+    quivering = {"home": 0.51, "a": 0.49}
+    assert step(here, {"home": 0.50, "a": 0.50}, overloaded=overloaded, wished=quivering).shares is here
     home = step({"home": 0.98, "a": 0.02}, {"home": 1.0, "a": 0.0})
     assert home.shares == {"home": 1.0, "a": 0.0}

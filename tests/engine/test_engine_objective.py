@@ -11,7 +11,7 @@ from penstock_policies.engine.objective import scale, usd_of_request
 from penstock_policies.engine.plan import Bound, Problem, RowProblem
 from penstock_policies.engine.problem import problem_of
 from penstock_policies.engine.situation import understand
-from penstock_policies.observations import Load, Observations, Price
+from penstock_policies.observations import EngineLoad, Load, Observations, Price
 from penstock_policies.overrides import Overrides
 from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import Cluster
@@ -221,22 +221,55 @@ def test_a_region_that_cannot_tell_makes_the_mean_unknown() -> None:
     assert problem(policy, seen).rows[0].tokens == (1000, 200)
 
 
+def sized(
+    prompt: float, output: float, *, seconds: int, errors: float = 0.0, after: Decision | None = None
+) -> Decision:
+    """Let the on-prem cluster serve ten requests a second of a size for some seconds."""
+    for _ in range(seconds):
+        now = after.at + 1 if after is not None else START
+        load = Load(now, 10, 10, errors, prompt_tokens=10 * prompt, output_tokens=10 * output)
+        after = decide(fleet(), Observations(load={"eu-west": {ONPREM: load}}), Overrides(), after, now)
+    assert after is not None
+    return after
+
+
 def test_sizes_move_slowly_and_failures_do_not_move_them() -> None:
-    load = {ONPREM: Load(START, 10, 10, 0, prompt_tokens=5000, output_tokens=1000)}
-    before = decide(fleet(), observed(load=load), Overrides(), None, START)
-    larger = Load(START + 6, 10, 10, 0, prompt_tokens=10_000, output_tokens=2000)
-    after = decide(fleet(), Observations(load={"eu-west": {ONPREM: larger}}), Overrides(), before, START + 6)
-    assert 520 < after.memory.tokens[ONPREM][0] < 560
-    failing = Load(START + 6, 10, 10, 9, prompt_tokens=10, output_tokens=1)
-    after = decide(fleet(), Observations(load={"eu-west": {ONPREM: failing}}), Overrides(), before, START + 6)
-    assert after.memory.tokens[ONPREM] == (500, 100)
+    before = sized(500, 100, seconds=120)
+    assert before.clusters[ONPREM].tokens == pytest.approx((500, 100))
+    assert 520 < sized(1000, 200, seconds=6, after=before).clusters[ONPREM].tokens[0] < 580
+    failing = sized(10, 1, seconds=6, errors=9.0, after=before)
+    assert failing.clusters[ONPREM].tokens == pytest.approx((500, 100))
+
+
+def test_engines_that_look_back_further_than_edges_do_not_make_requests_look_large_when_traffic_leaves() -> None:
+    decision: Decision | None = None
+    # 20 requests a second of 150 tokens until they leave but for one; the engine tells the mean of 15 seconds.
+    served = [20.0] * 30 + [1.0] * 30
+    for second, rate in enumerate(served):
+        now = START + second
+        recent = served[max(0, second - 14) : second + 1]
+        output = 50 * sum(recent) / len(recent)
+        seen = Observations(
+            load={"eu-west": {ONPREM: Load(now, 0.4 * rate, rate, 0)}},
+            engines={ONPREM: EngineLoad(now, 0.0, 0.4 * rate, prompt_tokens=2 * output, output_tokens=output)},
+        )
+        decision = decide(fleet(), seen, Overrides(), decision, now)
+        assert decision.clusters[ONPREM].tokens[1] < 65
+
+
+def test_sizes_that_are_only_assumed_do_not_overrule_a_measured_time() -> None:
+    rated = {"capacity": {"concurrency": 100, "tokensPerSecond": 5000}}
+    policy = fleet(clusters=(onprem(more=rated), cluster(EU), cluster(US, region="us-east")))
+    fast = Observations(load={"eu-west": {ONPREM: Load(START, 10, 20, 0)}})
+    assert problem(policy).rows[0].work[ONPREM] == pytest.approx(100 * 200 / 5000)
+    assert problem(policy, fast).rows[0].work[ONPREM] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("figure", [float("nan"), float("inf"), -1.0, 1e15])
 def test_absurd_token_counts_are_left_out_and_the_rest_of_the_report_kept(figure: float) -> None:
     load = {ONPREM: Load(START, 10, 10, 0, prompt_tokens=figure, output_tokens=1000)}
     decision = decide(fleet(), observed(load=load), Overrides(), None, START)
-    assert decision.memory.tokens == {}
+    assert decision.clusters[ONPREM].tokens == (0, 0)
     assert sum(one.demand for one in decision.rows.values()) == pytest.approx(10)
     assert any(note.fields.get("figure") == "prompt_tokens" for note in decision.notes)
 

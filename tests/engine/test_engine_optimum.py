@@ -221,9 +221,9 @@ def test_an_exhausted_budget_is_overspent_only_where_nobody_else_can_serve() -> 
     assert found.over_budget["daily"] == pytest.approx(60e-6)
 
 
-def test_tiers_are_above_budgets() -> None:
+def test_budgets_are_above_tiers() -> None:
     row = asked(tier={"near": 0, "home": 1, "far": 1}, cost={"home": 0.0, "near": 1e-6, "far": 1e-6}, demand=40.0)
-    assert shares(solve(problem(row, budgets=(_budget(0.0, row),))))["chat"] == {"near": 1.0}
+    assert shares(solve(problem(row, budgets=(_budget(0.0, row),))))["chat"] == {"home": 1.0}
 
 
 def test_restricted_rows_count_towards_a_budget_and_are_not_moved_by_it() -> None:

@@ -70,6 +70,17 @@ def test_a_wild_jump_is_believed_only_once_it_has_lasted_as_long_as_a_price_may_
     assert decision.clusters[EU].price == jump
 
 
+def test_the_first_price_of_a_feed_is_held_against_what_the_policy_declares() -> None:
+    policy = fleet(clusters=(onprem(), cluster(EU, price=1.0), cluster(US, region="us-east")))
+    mixed_up = shown(0.001, policy=policy)
+    assert (mixed_up.clusters[EU].price, mixed_up.clusters[EU].price_source) == (1.0, "policy")
+    assert any(note.fields.get("why") == "too far from the declared price" for note in mixed_up.notes)
+    mended = shown(1.2, policy=policy, previous=mixed_up, now=START + 5)
+    assert mended.clusters[EU].price == 1.2
+    persisting = shown(0.001, policy=policy, previous=mixed_up, now=START + 601)
+    assert persisting.clusters[EU].price == 0.001
+
+
 def test_a_jump_that_goes_away_leaves_no_doubt_behind() -> None:
     decision = shown(1000.0, previous=shown(1.0), now=START + 1)
     assert decision.memory.doubts["cloud-prices"] == {EU: (1000.0, START + 1)}

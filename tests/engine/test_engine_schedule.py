@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from penstock_policies.decision import Rung
 from penstock_policies.engine.schedule import in_force, next_change, selects, tier_of, wishes
 from penstock_policies.schema import TrafficPolicySpec
 from penstock_policies.steering import Schedule, Selection, Tier
@@ -64,6 +65,90 @@ def test_a_firing_in_the_hour_that_comes_twice_happens_once() -> None:
     early = schedule(cron="30 2 * * *", duration="10m")
     assert in_force(early, berlin(2026, 10, 25, 2, 35))
     assert not in_force(early, berlin(2026, 10, 25, 2, 35, fold=1))
+
+
+Span = tuple[str, str]
+
+
+def spans(one: Schedule, date: str) -> list[Span]:
+    """From when to when a schedule is in force, as its wall and its distance from UTC tell, begun at noon before."""
+    zone = ZoneInfo(one.time_zone)
+    noon = datetime.fromisoformat(date).replace(hour=12, tzinfo=zone).timestamp() - 86_400
+    told: list[Span] = []
+    begun = ""
+    for minute in range(48 * 60):
+        now = noon + 60 * minute
+        if in_force(one, now) is not bool(begun):
+            at = f"{datetime.fromtimestamp(now, zone):%a %H:%M %z}"
+            if begun:
+                told.append((begun, at))
+            begun = "" if begun else at
+    return told
+
+
+@pytest.mark.parametrize(
+    ("zone", "date", "cron", "duration", "wanted"),
+    [
+        # A minute that is skipped fires at the change.
+        ("Europe/Berlin", "2026-03-29", "30 2 * * SUN", "4h", [("Sun 03:00 +0200", "Sun 07:00 +0200")]),
+        ("Atlantic/Azores", "2026-03-29", "30 0 29 * *", "8h", [("Sun 01:00 +0000", "Sun 09:00 +0000")]),
+        ("America/Santiago", "2026-09-06", "0 0 * * SUN", "6h", [("Sun 01:00 -0300", "Sun 07:00 -0300")]),
+        ("Australia/Lord_Howe", "2026-10-04", "15 2 * * SUN", "1h", [("Sun 02:30 +1100", "Sun 03:30 +1100")]),
+        # A minute that comes twice fires at its first coming.
+        ("Europe/Berlin", "2026-10-25", "30 2 * * SUN", "4h", [("Sun 02:30 +0200", "Sun 05:30 +0100")]),
+        ("America/New_York", "2026-11-01", "30 1 1 * *", "6h", [("Sun 01:30 -0400", "Sun 06:30 -0500")]),
+        ("Atlantic/Azores", "2026-10-25", "15 0 * * SUN", "10m", [("Sun 00:15 +0000", "Sun 00:25 +0000")]),
+        ("America/Santiago", "2026-04-05", "30 23 4 * *", "10m", [("Sat 23:30 -0300", "Sat 23:40 -0300")]),
+        ("Australia/Lord_Howe", "2026-04-05", "45 1 * * SUN", "10m", [("Sun 01:45 +1100", "Sun 01:55 +1100")]),
+        (
+            "Europe/Berlin",
+            "2026-10-25",
+            "*/30 2 * * SUN",
+            "5m",
+            [
+                ("Sun 02:00 +0200", "Sun 02:05 +0200"),
+                ("Sun 02:30 +0200", "Sun 02:35 +0200"),
+            ],
+        ),
+        # What is said of every hour is of those that pass.
+        ("Europe/Berlin", "2026-10-25", "0 * * * *", "1h", []),
+        ("Europe/Berlin", "2026-03-29", "0 */2 * * *", "2h", []),
+        ("Australia/Lord_Howe", "2026-10-04", "0 * * * *", "1h", []),
+        (
+            "Europe/Berlin",
+            "2026-10-25",
+            "30 */2 25 10 *",
+            "5m",
+            [
+                ("Sun 00:30 +0200", "Sun 00:35 +0200"),
+                ("Sun 02:30 +0200", "Sun 02:35 +0200"),
+                ("Sun 02:30 +0100", "Sun 02:35 +0100"),
+                *((f"Sun {hour:02}:30 +0100", f"Sun {hour:02}:35 +0100") for hour in range(4, 24, 2)),
+            ],
+        ),
+    ],
+)
+def test_what_a_firing_means_where_the_clocks_change(
+    zone: str, date: str, cron: str, duration: str, wanted: list[Span]
+) -> None:
+    assert spans(schedule(cron=cron, duration=duration, timeZone=zone), date) == wanted
+
+
+@pytest.mark.parametrize(
+    ("date", "begins", "ends"),
+    [("2026-03-29", "03:00+02:00", "07:00+02:00"), ("2026-10-25", "02:30+02:00", "05:30+01:00")],
+)
+def test_no_request_is_refused_in_the_night_of_a_change_and_the_last_check_is_content(
+    date: str, begins: str, ends: str
+) -> None:
+    early = {**NIGHTS, "cron": "30 2 * * *", "duration": "4h"}
+    world = World(fleet(policies=(traffic(more={"schedules": [early]}),)), rates={row(): 100.0})
+    begin, end = (datetime.fromisoformat(f"{date}T{at}").timestamp() for at in (begins, ends))
+    world.now = begin - 3600
+    while world.now < end + 3600:
+        decision = world.tick(600)
+        assert decision.rung is Rung.OPTIMUM
+        assert set(world.weights()) == ({ONPREM} if begin <= world.now < end else {ONPREM, EU, US})
 
 
 def test_the_next_change_is_told() -> None:

@@ -53,7 +53,8 @@ def test_the_first_step_is_no_longer_than_limits_allow_and_the_rest_of_it_comes_
 def test_a_cluster_that_leaves_a_policy_is_drained_at_once() -> None:
     plan = plan_of((CHAT, CHAT.replace("[onprem, cloud]", "[cloud]")), demand={"chat": 20.0})
     assert row(plan.rows, "chat").step == {"cloud": 1.0}
-    assert plan.drained == ()  # the restricted policy still uses it
+    # The restricted policy keeps its share of it, and sends nothing.
+    assert [each.sentence for each in plan.drained] == ["onprem carries 20.0 requests/s and would carry none"]
     (group,) = plan.groups
     assert all(each.at_once for each in group.change.resources)
 
@@ -61,7 +62,20 @@ def test_a_cluster_that_leaves_a_policy_is_drained_at_once() -> None:
 def test_a_cluster_that_nobody_uses_any_more_is_named() -> None:
     dear_home = edited(DEAR, HOME_PRICE)
     plan = plan_of((CHAT, CHAT.replace("[onprem, cloud]", "[onprem]")), text=dear_home, demand={"chat": 20.0})
-    assert plan.drained == ("cloud",)
+    assert [each.cluster for each in plan.drained] == ["cloud"]
+
+
+def test_an_idle_row_that_leaves_a_cluster_drains_nothing() -> None:
+    dear_home = edited(DEAR, HOME_PRICE)
+    plan = plan_of((CHAT, CHAT.replace("[onprem, cloud]", "[onprem]")), text=dear_home, demand={"records": 20.0})
+    assert row(plan.rows, "chat").shift == pytest.approx(1.0)
+    assert plan.drained == ()
+
+
+def test_a_cluster_that_keeps_hardly_any_of_its_requests_counts_as_drained() -> None:
+    leave = (CHAT, CHAT.replace("[onprem, cloud]", "[cloud]"))
+    assert [each.cluster for each in plan_of(leave, demand={"chat": 50.0, "records": 0.1}).drained] == ["onprem"]
+    assert plan_of(leave, demand={"chat": 50.0, "records": 5.0}).drained == ()
 
 
 def test_a_model_that_nobody_serves_any_more_is_refused_and_a_renamed_policy_is_not() -> None:

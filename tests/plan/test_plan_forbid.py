@@ -32,6 +32,9 @@ def test_rules_may_be_listed_or_given_one_by_one() -> None:
         ("max-shift=120%", "from 0% to 100%"),
         ("max-shift=0.2", "percentage"),
         ("cost=much", "percentage"),
+        ("cost=10", "percentage such as cost=10%; it may exceed 100%"),
+        ("", "no rule in ''; there are residency"),
+        (" , ", "no rule in ' , '"),
         ("slo=1%", "takes no limit"),
     ],
 )

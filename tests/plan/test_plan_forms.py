@@ -28,6 +28,9 @@ def test_the_report_names_what_moves_what_it_costs_and_who_is_sent_it() -> None:
     assert told["Residency"].lines[0].text.startswith("LOOSENED: restricted data may newly go to cloud")
     assert any("3 Envoys connected" in line.text for line in told["Envoy configuration"].lines)
     assert [line.text for line in told["Rules"].lines if line.level == 0] == ["residency: broken", "slo: kept"]
+    alarm = "Alarms: residency LOOSENED for restricted data. Changes: 2 documents"
+    assert headline(plan).startswith(alarm)
+    assert f"**{alarm}" in as_markdown(plan, ())
 
 
 def test_markdown_can_be_found_again_and_says_when_a_rule_is_broken() -> None:
@@ -67,7 +70,7 @@ def test_problems_of_a_directory_are_told_in_markdown_too() -> None:
 def test_json_holds_everything_for_programs() -> None:
     plan = plan_of(HOME_PRICE, demand={"chat": 20.0})
     told = json.loads(json.dumps(as_json(plan, judge(plan, parse_rules(["cost=10%"]))), allow_nan=False))
-    assert told["changed"] is True
+    assert (told["valid"], told["changed"]) == (True, True)
     assert told["documents"][0]["fields"] == [{"path": "spec.cost.usdPerMillionTokens", "before": "0.1", "after": "5"}]
     (chat,) = [each for each in told["weights"] if (each["policy"], each["model"]) == ("chat", "llama")]
     assert (chat["before"], chat["after"]) == ({"onprem": 1.0}, {"cloud": 1.0})

@@ -94,7 +94,21 @@ def test_a_wish_about_a_cluster_that_the_policy_does_not_name_is_an_error(wish: 
             "schedules: [{name: n, cron: 22 h, duration: 8h}]",
             (
                 'a.yaml:8:31: spec.schedules[0].cron: malformed value "22 h"; '
-                "expected five cron fields, such as '0 22 * * *': Wrong number of fields"
+                "expected five cron fields, such as '0 22 * * *', not 2"
+            ),
+        ),
+        (
+            "schedules: [{name: n, cron: 30 0 22 * * *, duration: 8h}]",
+            (
+                'a.yaml:8:31: spec.schedules[0].cron: malformed value "30 0 22 * * *"; '
+                "expected five cron fields, such as '0 22 * * *', not 6"
+            ),
+        ),
+        (
+            "schedules: [{name: n, cron: 0 25 * * *, duration: 8h}]",
+            (
+                'a.yaml:8:31: spec.schedules[0].cron: malformed value "0 25 * * *"; '
+                "expected five cron fields, such as '0 22 * * *': Bad hour"
             ),
         ),
         (

@@ -1,6 +1,8 @@
 """A small fleet and small traces to replay: made here, so that every figure in a test can be worked out by hand."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from penstock.replay.faults import Fault
@@ -94,19 +96,52 @@ def steady(count: int, every: float, *, prompt: int = 0, output: int = 20) -> tu
     return tuple(Request(number * every, prompt, output) for number in range(count))
 
 
+def random_arrivals(
+    seconds: float, rate: float, *, prompt: int = 400, output: int = 200, seed: int = 7
+) -> tuple[Request, ...]:
+    """Requests as they come: Poisson arrivals, exponential sizes."""
+    source, at, made = random.Random(seed), 0.0, []  # noqa: S311
+    while (at := at + source.expovariate(rate)) < seconds:
+        drawn = [int(source.expovariate(1 / mean)) + 1 for mean in (prompt, output)]
+        made.append(Request(at, drawn[0], drawn[1]))
+    return tuple(made)
+
+
+def azure_csv(requests: Sequence[Request]) -> str:
+    """The requests in the form of an Azure trace."""
+    moments = [datetime.fromtimestamp(RELATIVE_START + request.at, UTC) for request in requests]
+    lines = [
+        f"{moment:%Y-%m-%d %H:%M:%S.%f},{request.prompt},{request.output}"
+        for moment, request in zip(moments, requests, strict=True)
+    ]
+    return "\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *lines, ""])
+
+
 def scenario(
     requests: Sequence[Request],
     *,
     chat: int = 100,
     faults: tuple[Fault, ...] = (),
-    tick: float = 1.0,
+    tick: float | None = 1.0,
     seed: int = 1,
     files: dict[str, str] | None = None,
+    run_in: float = 0.0,
+    feeds: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Scenario:
     """Those requests at the fleet."""
     given = files if files is not None else {"fleet.yaml": fleet_text(chat)}
     trace = Trace("made up", "azure", RELATIVE_START, tuple(requests))
-    return build(load(given).require(), given, trace, feeds={}, carbon={}, faults=faults, tick=tick, seed=seed)
+    return build(
+        load(given).require(),
+        given,
+        trace,
+        feeds=feeds or {},
+        carbon={},
+        faults=faults,
+        tick=tick,
+        seed=seed,
+        run_in=run_in,
+    )
 
 
 def write(path: Path, text: str) -> Path:

@@ -5,11 +5,7 @@ import pytest
 
 from penstock.replay.errors import ReplayError
 from penstock.replay.trace import RELATIVE_START, read_trace
-from penstock_policies.engine import decide
-from penstock_policies.observations import Load, Observations
-from penstock_policies.overrides import Overrides
-from penstock_policies.serial import to_json
-from tests.replay.replaying import fleet, write
+from tests.replay.replaying import write
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:15:46.6805900,374,44
@@ -43,18 +39,23 @@ def test_a_mooncake_trace_counts_milliseconds(tmp_path: Path) -> None:
     assert [(r.at, r.prompt, r.output) for r in trace.requests] == [(0, 10, 5), (1, 6955, 52)]
 
 
-def test_a_log_of_decisions_becomes_requests_of_the_rows_at_the_rates_it_holds(tmp_path: Path) -> None:
-    policy, lines, previous = fleet(), [], None
-    for number in range(5):
-        at = RELATIVE_START + 60.0 * number
-        load = {"eu-west": {"onprem": Load(at, in_flight=5, request_rate=4, error_rate=0)}}
-        previous = decide(policy, Observations(load=load), Overrides(), previous, at)
-        lines.append(to_json(previous))
-    path = write(tmp_path / "decisions.jsonl", "\n".join(lines))
-    trace = read_trace(path)
-    assert len(trace.requests) / 300 == pytest.approx(4, rel=0.2)
-    assert {request.row.policy for request in trace.requests if request.row} == {"chat", "records"}
-    assert read_trace(path) == trace
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("2026-01-05 00:00:00", 0),
+        ("2026-01-05T00:00:00Z", 0),
+        ("2026-01-05 00:00:00.5", 0.5),
+        ("2026-01-05 00:00:00.5000000", 0.5),
+        ("2026-01-05 00:00:00.5000000Z", 0.5),
+        ("2026-01-05 00:00:00.5000000+02:00", 0.5 - 7200),
+        ("2026-01-05 00:00:00.25 +0200", 0.25 - 7200),
+        ("2026-01-05 00:00:00-05:30", 5.5 * 3600),
+        ("2026-01-05 00:00:10.0000000+00:00", 10),
+    ],
+)
+def test_azure_times_are_read_with_fraction_and_offset(tmp_path: Path, written: str, seconds: float) -> None:
+    text = f"TIMESTAMP,ContextTokens,GeneratedTokens\n{written},1,1\n"
+    assert read_trace(write(tmp_path / "azure.csv", text)).start == RELATIVE_START + seconds
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,7 @@ def test_a_log_of_decisions_becomes_requests_of_the_rows_at_the_rates_it_holds(t
     [
         ("a,b\n1,2\n", ":1: no trace known begins like this"),
         (AZURE + "yesterday,1,2\n", ":5: expected a time such as"),
+        (AZURE + "2023-11-16 18:15:52.5+25:00,1,2\n", ":5: expected a time such as"),
         (AZURE + "2023-11-16 18:15:52,1,many\n", ":5: expected a number of tokens, not 'many'"),
         (AZURE + "2023-11-16 18:15:52,1,-4\n", ":5: expected 0 to"),
         (AZURE + "2023-11-16 18:15:52,nan,4\n", ":5: expected 0 to"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.state import PackedInputs, Store, StoredInputs
+from penstock.state import PackedInputs, Store, StoredInputs, figures
 
 NOW = 1_000_000.0
 INPUTS = PackedInputs("d" * 64, b"\x00packed\xff")
@@ -72,11 +72,51 @@ async def test_pruning_takes_the_inputs_along_and_leaves_the_audit_entries(store
     assert await store.verify_audit() is None
 
 
+async def _figures(store: Store, number: int, at: float) -> None:
+    text = figures.packed(f'{{"figures":{number}}}')
+    await store.record_figures(f"fig{number}", at, "policy", text, PackedInputs("f" * 64, b"inputs"))
+
+
+async def test_a_moments_decision_may_be_one_recorded_for_its_figures_alone(store: Store) -> None:
+    await _record(store, 1, NOW)
+    await _figures(store, 1, NOW + 60)
+    await _record(store, 2, NOW + 100)
+    found = [await store.decision_at(NOW + seconds) for seconds in (59, 60, 99, 100, 500)]
+    assert [None if one is None else one.id for one in found] == ["id1", "fig1", "fig1", "id2", "id2"]
+    kept = await store.decision("fig1")
+    assert kept is not None
+    assert (kept.json, kept.figures_alone) == ('{"figures":1}', True)
+    assert await store.decision_inputs("fig1") == StoredInputs("fig1", "f" * 64, 0, b"inputs")
+
+
+async def test_figures_alone_fill_neither_the_listing_nor_the_audit_log(store: Store) -> None:
+    await _record(store, 1, NOW)
+    for number in range(3):
+        await _figures(store, number, NOW + number)
+    await _figures(store, 1, NOW + 1)
+    assert [one.id for one in await store.decisions(10)] == ["id1"]
+    assert await store.latest_decision() == '{"n":1}'
+    assert [entry.sequence for entry in await store.audit(10, kind="decision.recorded")] == [1]
+    assert await store.next_decision_at(NOW) is None
+
+
+async def test_old_figures_are_thinned_to_one_an_hour_and_removed_with_the_decisions(store: Store) -> None:
+    start = NOW - NOW % 3600
+    for minute in range(180):
+        await _figures(store, minute, start + 60.0 * minute)
+    await _record(store, 1, start + 200 * 60)
+    assert await store.thin_figures(start + 7200) == 118
+    left = [await store.decision_at(start + minute * 60.0) for minute in (59, 119, 150)]
+    assert [one.id for one in left if one is not None] == ["fig0", "fig60", "fig150"]
+    await store.prune(start + 7200, 3600)
+    assert await store.decision_at(start + 59 * 60) is None
+
+
 async def test_a_store_of_the_first_version_goes_on_with_all_it_holds(path: Path) -> None:
     async with await Store.open(f"sqlite:///{path}", lambda: NOW) as store:
         await _record(store, 1, NOW, inputs=None)
     with closing(sqlite3.connect(path)) as connection:
-        for table in ("spend", "decision_inputs"):
+        for table in ("spend", "decision_inputs", "figures"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("DELETE FROM schema_version WHERE version > 1")
         connection.commit()

@@ -66,7 +66,8 @@ async def test_a_database_of_the_first_version_is_given_the_table(tmp_path: Path
         for statement in (
             "DROP TABLE spend",
             "DROP TABLE decision_inputs",
-            "DELETE FROM schema_version WHERE version = 2",
+            "DROP TABLE figures",
+            "DELETE FROM schema_version WHERE version > 1",
         ):
             connection.execute(statement)
         connection.commit()

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from penstock.admin.keys import CONTROL
+from penstock.admin.observed import MEAN_SECONDS
 from penstock.admin.ports import ControlPlane
 from penstock.admin.wire import json_response, timestamp
 from penstock_policies.decision import BudgetView
@@ -50,6 +51,7 @@ def budget_view(budget: Budget, view: BudgetView | None) -> dict[str, object]:
             "periodStart": timestamp(view.period_start),
             "periodEnd": timestamp(view.period_end),
             "burnUsdPerHour": view.burn,
+            "burnMeanSeconds": MEAN_SECONDS[spec.per],
             "forecastUsd": view.forecast,
             "limitUsdPerHour": view.limit,
             "oneMoreDollarSavesUsd": view.price,

@@ -44,7 +44,7 @@ async def get_decision(request: web.Request) -> web.Response:
     decision_id = request.match_info["id"]
     stored = await request.app[CONTROL].stored_decision(decision_id)
     if stored is None:
-        raise unrecorded(decision_id)
+        raise unrecorded(request.app[CONTROL], decision_id)
     return json_response(
         {
             "id": stored.id,
@@ -58,17 +58,20 @@ async def get_decision(request: web.Request) -> web.Response:
 async def verify_decision(request: web.Request) -> web.Response:
     """``POST /api/v1/decisions/{id}/verify``: make a recorded decision again and compare, bit for bit.
 
-    200 whatever comes of it; ``verified`` tells.
+    200 whatever comes of it; ``verdict`` tells.
     """
     decision_id = request.match_info["id"]
     found = await request.app[CONTROL].verify_decision(decision_id)
     if found is None:
-        raise unrecorded(decision_id)
+        raise unrecorded(request.app[CONTROL], decision_id)
     return json_response(
         {
             "id": found.decision,
             "at": timestamp(found.at),
             "verified": found.verified,
+            "verdict": found.verdict,
+            "untampered": found.untampered,
+            "vouched": found.vouched,
             "checks": found.checks,
             "differences": found.differences,
             "decidedBy": found.engine or None,

@@ -1,7 +1,7 @@
 """``GET /api/v1/explain/{policy}``: why every weight of a policy is what it is, from which inputs, and since when.
 
 ``at=`` asks about a moment that has passed, ``decision=`` about a recorded decision, and ``what-if=``, any number of
-times, what the plan would be if something were otherwise.
+times, what the plan would be if something were otherwise. ``GET /api/v1/explain`` explains every policy.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.admin.bindings import bindings
 from penstock.admin.explain_text import explanation_text
+from penstock.admin.fleet import unnamed_clusters
 from penstock.admin.keys import CONTROL
 from penstock.admin.moment import parse_moment
 from penstock.admin.observed import budgets_view, observed
@@ -68,7 +69,7 @@ async def _occasion(control: ControlPlane, query: ExplainQuery) -> Occasion:
     if query.decision is not None:
         return await occasion_of(control, query.decision)
     if query.at is None:
-        return await occasion_now(control)
+        return occasion_now(control)
     try:
         moment = parse_moment(query.at, control.now())
     except ValueError as error:
@@ -153,6 +154,7 @@ def _decision(occasion: Occasion, now: float) -> dict[str, object]:
         "inForce": past is None,
         "recordedAs": occasion.recorded_as,
         "replacedAt": None if past is None else timestamp(past.until),
+        "olderThanAskedSeconds": occasion.older_than_asked,
     }
 
 
@@ -165,26 +167,57 @@ async def explain_view(control: ControlPlane, name: str, query: ExplainQuery) ->
 
     """
     occasion = await _occasion(control, query)
+    if name not in occasion.policies.policies:
+        raise not_found("policy", name, tuple(sorted(occasion.policies.policies)))
+    supposed = await _supposed(occasion, name, query.what_if)
+    view = _explained(occasion, name, control.now())
+    if supposed is None:
+        return {**view, "whatIf": None}
+    as_is = "As things are now" if occasion.past is None else "As things were"
+    return {**view, "whatIf": supposed, "text": f"{as_is}:\n\n{view['text']}\n{supposed['text']}"}
+
+
+def _explained(occasion: Occasion, name: str, now: float) -> dict[str, object]:
     policies, decision = occasion.policies, occasion.decision
-    if name not in policies.policies:
-        raise not_found("policy", name, tuple(sorted(policies.policies)))
     policy = policies.policies[name]
     rows = [decision.rows[key] for key in sorted(decision.rows) if key.policy == name]
-    supposed = await _supposed(occasion, name, query.what_if)
     inputs = observed(policies, policy.spec.clusters, decision, occasion.observations, occasion.now)
     wanted = wishes(policy.spec, decision.at)
     bound = bindings(policies, wanted, decision, rows)
-    text = explanation_text(policy, wanted, rows, occasion, inputs, bound)
     return {
         **_policy(policy, policies, wanted),
-        "now": timestamp(control.now()),
-        "decision": _decision(occasion, control.now()),
+        "now": timestamp(now),
+        "decision": _decision(occasion, now),
         "inputs": inputs,
         "rows": [_row(row, occasion) for row in rows],
+        "notNamed": unnamed_clusters(policies, policy),
         "binding": bound,
-        "budgets": budgets_view(decision),
-        "whatIf": supposed,
-        "text": text if supposed is None else f"{supposed['text']}\n{text}",
+        "budgets": budgets_view(policies, decision, occasion.observations, occasion.now),
+        "text": explanation_text(policy, wanted, rows, occasion, inputs, bound),
+    }
+
+
+async def explain_all_view(control: ControlPlane, query: ExplainQuery) -> dict[str, object]:
+    """Explain every policy, each as :func:`explain_view` does.
+
+    Raises:
+        ApiError: as there, and 422 where something is supposed: the answer would be the same for each policy.
+
+    """
+    if query.what_if:
+        detail = f"{_WHAT_IF}: name a policy to suppose something of"
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, detail, kind="invalid-request")
+    occasion = await _occasion(control, query)
+    now, items = control.now(), []
+    for name in sorted(occasion.policies.policies):
+        items.append(_explained(occasion, name, now))
+        # A large fleet's explanations take a while together, and Envoys are being served meanwhile.
+        await asyncio.sleep(0)
+    return {
+        "now": timestamp(now),
+        "decision": _decision(occasion, now),
+        "items": items,
+        "text": "\n".join(str(item["text"]) for item in items),
     }
 
 
@@ -206,9 +239,21 @@ async def _supposed(occasion: Occasion, policy: str, texts: Sequence[str]) -> di
 async def get_explanation(request: web.Request) -> web.Response:
     """``GET /api/v1/explain/{policy}?at=&decision=&what-if=``; plain text for ``Accept: text/plain``."""
     view = await explain_view(request.app[CONTROL], request.match_info["policy"], _query(request.query))
+    return await _response(request, view)
+
+
+async def get_explanations(request: web.Request) -> web.Response:
+    """``GET /api/v1/explain?at=&decision=``: of every policy."""
+    return await _response(request, await explain_all_view(request.app[CONTROL], _query(request.query)))
+
+
+async def _response(request: web.Request, view: dict[str, object]) -> web.Response:
     if request.headers.get("Accept", "").startswith("text/plain"):
         return web.Response(text=str(view["text"]), content_type="text/plain")
-    return json_response(view)
+    return await asyncio.to_thread(json_response, view)
 
 
-ROUTES = (web.get("/api/v1/explain/{policy}", get_explanation),)
+ROUTES = (
+    web.get("/api/v1/explain", get_explanations),
+    web.get("/api/v1/explain/{policy}", get_explanation),
+)

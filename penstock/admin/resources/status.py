@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from aiohttp import web
 
+from penstock.admin.feed_figures import feed_troubles
 from penstock.admin.findings import feed_ages, findings
 from penstock.admin.keys import CONTROL
 from penstock.admin.ports import ControlPlane
@@ -67,6 +68,8 @@ def _feeds(control: ControlPlane) -> list[dict[str, object]]:
     if policy is None:
         return []
     errors = {feed.name: feed.error for feed in control.feeds()}
+    decision = control.decision
+    troubles = [] if decision is None else feed_troubles(policy, decision)
     return [
         {
             "name": name,
@@ -75,6 +78,9 @@ def _feeds(control: ControlPlane) -> list[dict[str, object]]:
             "maxAgeSeconds": policy.feeds[name].spec.max_age,
             "stale": age is None or age > policy.feeds[name].spec.max_age,
             "error": errors.get(name, ""),
+            "refused": [
+                {"key": each.key, "why": each.refused} for each in troubles if each.feed == name and each.refused
+            ],
         }
         for name, age in sorted(feed_ages(control, policy).items())
     ]

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from penstock_policies.decision import ClusterHealth, Note, Stage
+from penstock_policies.engine.crowding import towards_plan
 from penstock_policies.engine.latency import greatest_utilisation
+from penstock_policies.engine.returning import healthy_slots
 from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import Cluster
 
@@ -45,20 +47,15 @@ class Capacities:
     notes: tuple[Note, ...]
 
 
-def full_capacity(cluster: Cluster, health: ClusterHealth | None) -> float:
-    """Give the requests in flight at which the cluster is full, counting its healthy endpoints only."""
-    endpoints = {endpoint.key for endpoint in cluster.spec.endpoints}
-    unhealthy = endpoints & set(health.unhealthy_endpoints) if health is not None else set[str]()
-    return cluster.spec.capacity.concurrency * (1 - len(unhealthy) / len(endpoints))
-
-
 def judge_capacity(
     policy: PolicySet,
     health: Mapping[str, ClusterHealth],
     trim: Mapping[str, tuple[float, float]],
     tightest: Mapping[str, Tightest],
     *,
+    counted: Mapping[str, float],
     service_time: Mapping[str, float],
+    in_flight: Mapping[str, float],
     unknown_for: Mapping[str, float],
 ) -> Capacities:
     """Give every cluster's capacities.
@@ -68,7 +65,9 @@ def judge_capacity(
         health: tells which endpoints are left.
         trim: cluster to the learnt part of its capacity.
         tightest: cluster to the SLO that bears hardest on it, where there is one that it can keep.
+        counted: cluster some of whose endpoints are coming back to the slots counted on so far.
         service_time: cluster to seconds a request holds a slot.
+        in_flight: cluster to the requests it holds now, where any edge says.
         unknown_for: cluster to the age in seconds of its load report, where that has expired.
 
     """
@@ -78,7 +77,7 @@ def judge_capacity(
     notes: list[Note] = []
     for name in sorted(policy.clusters):
         cluster = policy.clusters[name]
-        full[name], whys = _full(cluster, health.get(name), trim.get(name, (1.0, 0.0))[0], notes)
+        full[name], whys = _full(cluster, health.get(name), counted.get(name), trim.get(name, (1.0, 0.0))[0], notes)
         headroom = cluster.spec.capacity.headroom
         if headroom > 0:
             whys.append(f"headroom {headroom:.0%}")
@@ -92,19 +91,33 @@ def judge_capacity(
         if within < planned[name]:
             whys.append(f"SLO {tightest[name].slo * 1000:.0f} ms of {tightest[name].policy}")
             planned[name] = within
+        if name in in_flight:
+            # What an edge does not tell of is not missing.
+            there = in_flight[name]
+            corrected = towards_plan(planned[name], there, service_time[name], raised=age <= 0)
+            if corrected < planned[name]:
+                whys.append(f"{there:.0f} in flight, more than planned")
+            planned[name] = min(full[name], corrected)
         limited_by[name] = ", ".join(whys)
     return Capacities(planned, full, limited_by, tuple(notes))
 
 
-def _full(cluster: Cluster, health: ClusterHealth | None, trim: float, notes: list[Note]) -> tuple[float, list[str]]:
+def _full(
+    cluster: Cluster, health: ClusterHealth | None, counted: float | None, trim: float, notes: list[Note]
+) -> tuple[float, list[str]]:
     """Give the requests in flight at which a cluster counts as full, and what lowers them."""
     whys: list[str] = []
-    declared, left = cluster.spec.capacity.concurrency, full_capacity(cluster, health)
+    declared, left = cluster.spec.capacity.concurrency, healthy_slots(cluster, health)
     if health is not None and left < declared:
         whys.append(f"{len(health.unhealthy_endpoints)} of {len(cluster.spec.endpoints)} endpoints unhealthy")
         notes.append(
             _note("capacity lowered by unhealthy endpoints", cluster=cluster.name, declared=declared, left=left)
         )
+    if counted is not None and counted < left:
+        whys.append("endpoints are coming back")
+        fields: dict[str, str | float | int] = {"cluster": cluster.name, "counted": counted, "there": left}
+        notes.append(Note(Stage.CAPACITY, "returning endpoints counted on by and by", fields))
+        left = counted
     if trim < _NOTEWORTHY:
         whys.append(f"overload taught to use {trim:.0%}")
         notes.append(_note("capacity lowered by what was learnt", cluster=cluster.name, trim=trim))

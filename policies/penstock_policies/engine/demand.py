@@ -38,6 +38,8 @@ _SERVICE = 15.0
 _COUNT = 200.0
 """Requests a time constant must span where traffic is thin, lest weights chase the noise of arrivals: Poisson counts
 averaged so are within about 5 % (one over the root of twice the count)."""
+_COUNT_OF_TOTALS = 1000.0
+"""The same for totals, within about 2 %: they move every weight, and surges need not wait for it."""
 _PATIENCE = 30.0
 """Seconds beyond which no time constant is stretched to span them."""
 _MIX = 1.5
@@ -102,9 +104,9 @@ def estimate(policy: PolicySet, facts: Facts, previous: Decision | None, now: fl
             continue
         rows = previous.rows if previous is not None else {}
         total += _unheard(facts.unknown_load[region], keys, rows, memory.demand)
-        recent[region] = _recent(memory.recent.get(region), total, elapsed)
         shares = _region(facts, region, keys, rows, memory.demand, mixed=mixed, elapsed=elapsed)
-        total = _followed(sum(memory.demand.get(row_name(key), 0.0) for key in keys), total, recent[region], elapsed)
+        known = sum(memory.demand.get(row_name(key), 0.0) for key in keys)
+        total, recent[region] = _followed(known, total, memory.recent.get(region), elapsed)
         smoothed.update({row_name(key): share * max(total, _LEAST_TOTAL) for key, share in shares.items()})
     rates = {key: smoothed[row_name(key)] for keys in by_region.values() for key in keys}
     flow = _flow(policy, facts, previous, elapsed, now)
@@ -188,24 +190,22 @@ def _region(
     return shares
 
 
-def _recent(held: float | None, total: float, elapsed: float) -> float:
-    return total if held is None else held + _gain(elapsed, _RECENT) * (total - held)
-
-
-def _followed(known: float, total: float, recent: float, elapsed: float) -> float:
-    """Give a region's total as it follows what is reported.
+def _followed(known: float, total: float, recent: float | None, elapsed: float) -> tuple[float, float]:
+    """Give a region's total as it follows what is reported, and its short average.
 
     Where traffic is thin a difference is averaged over enough requests to be more than chance, in the rate known: by
     the rate reported, chance peaks would be followed faster than chance lulls, and demand overrated. A surge or a
-    stop, which some seconds together put beyond chance, is not waited for.
+    stop, which some seconds together put beyond chance, is not waited for, and once that is known the seconds before
+    it count no more.
     """
-    if known <= 0 or math.isinf(elapsed):
-        return total
+    if known <= 0 or recent is None or math.isinf(elapsed):
+        return total, total
+    recent += _gain(elapsed, _RECENT) * (total - recent)
     base = _RISE if total > known else _FALL
     # An exponential average of Poisson counts has the variance of the rate over twice its time constant.
-    beyond = abs(recent - known) > _SCATTER * math.sqrt(max(known, 1.0) / (2 * _RECENT))
-    time_constant = base if beyond else _spanning(base, known)
-    return known + _gain(elapsed, time_constant) * (total - known)
+    if abs(recent - known) > _SCATTER * math.sqrt(max(known, 1.0) / (2 * _RECENT)):
+        return known + _gain(elapsed, base) * (total - known), total
+    return known + _gain(elapsed, _spanning(base, known, _COUNT_OF_TOTALS)) * (total - known), recent
 
 
 def _shares_before(keys: Sequence[RowKey], held: Mapping[RowKey, float]) -> dict[RowKey, float]:
@@ -335,9 +335,9 @@ def _service_times(policy: PolicySet, flow: Mapping[str, tuple[float, float]]) -
     return {name: measured.get(name, typical) for name in sorted(policy.clusters)}
 
 
-def _spanning(time_constant: float, rate: float) -> float:
+def _spanning(time_constant: float, rate: float, count: float = _COUNT) -> float:
     """Stretch a time constant until it spans enough requests at ``rate`` a second."""
-    return max(time_constant, min(_PATIENCE, _COUNT / rate)) if rate > 0 else time_constant
+    return max(time_constant, min(_PATIENCE, count / rate)) if rate > 0 else time_constant
 
 
 def _gain(elapsed: float, time_constant: float) -> float:

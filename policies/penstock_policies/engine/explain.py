@@ -69,6 +69,14 @@ def _yielding(row: Row, problem: RowProblem, plan: RowPlan | None) -> Iterator[s
         yield f"{_listed(slow)} by plan though it misses the SLO, as nobody faster has room"
     for why in plan.bowed if plan is not None else ():
         yield f"{why} cannot be kept"
+    for lost, slots in plan.uncarried.items() if plan is not None else ():
+        yield f"loss of {lost} could not be carried: {_slots(slots)} short"
+
+
+def _slots(slots: float) -> str:
+    # Less than one is still too little, and "0 slots" would read as enough.
+    whole = max(1, round(slots))
+    return f"{whole} slot{'s' if whole > 1 else ''}"
 
 
 def _counts(share: float, name: str, problem: RowProblem) -> bool:

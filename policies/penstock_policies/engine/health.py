@@ -7,13 +7,14 @@ requests that succeed prove life, and when most clusters seem to fail at once th
 When nothing at all is heard any more, health is held and so are the weights.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from penstock_policies.decision import ClusterHealth, Decision, HealthState, Note, Stage
 from penstock_policies.engine.flapping import held_down, hold_after_fall, hold_after_grey_fall
 from penstock_policies.engine.sanitise import LOAD_AGE, Facts, error_share, total_load
-from penstock_policies.observations import EndpointProbe
+from penstock_policies.observations import EndpointProbe, Load
 from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import Cluster
 
@@ -34,6 +35,13 @@ _GREY_SPAN = 3.0
 """Seconds for which most requests must fail before that is believed against probes that succeed."""
 _GREY_REQUESTS = 10.0
 """Requests that must have had the chance to fail by then."""
+_MEMORY = 30.0
+"""Time constant in seconds of the counts by which thin traffic is judged, of which no second proves anything."""
+_THIN = 2.0
+"""Requests a second up to which that is done: where there are more, every second speaks for itself."""
+_UNHEARD = 30.0
+"""Seconds after which a cluster that was probed and no more is, nor proven alive by its requests, gets no more than it
+has: it may be well, and nobody would know if it were not."""
 _FAILED_TOGETHER = "probes of"
 _NOTHING_HEARD = "every probe and load report is stale"
 
@@ -45,6 +53,10 @@ class Assessment:
     clusters: Mapping[str, ClusterHealth]
     frozen: str
     notes: tuple[Note, ...]
+    outcomes: Mapping[str, tuple[float, float]]
+    """Cluster to (requests, failed ones) counted with fading memory."""
+    unheard: frozenset[str]
+    """Clusters of which nothing has been heard for too long to give them more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +72,20 @@ class _Reading:
     erring: bool
     rate: float
     """Requests a second, where that is enough to prove anything; 0 otherwise."""
+    wearing: bool
+    """Most requests fail, of those counted over a longer time."""
+    heard: float
+    """When its probes last said anything; infinite where nobody ever probed it."""
 
 
 def assess(policy: PolicySet, facts: Facts, previous: Decision | None, now: float) -> Assessment:
     """Advance every cluster's state machine to ``now``."""
     notes: list[Note] = []
     before = {name: _before(policy.clusters[name], previous, now) for name in sorted(policy.clusters)}
-    readings = {name: _read(policy.clusters[name], facts, held, now) for name, held in before.items()}
+    outcomes = _outcomes(policy, facts, previous, now)
+    readings = {
+        name: _read(policy.clusters[name], facts, held, outcomes[name], now=now) for name, held in before.items()
+    }
     for name, reading in readings.items():
         if reading.failing and reading.alive and before[name].state is not HealthState.DOWN:
             notes.append(Note(Stage.HEALTH, "probes fail but requests succeed, kept", {"cluster": name}))
@@ -97,7 +116,31 @@ def assess(policy: PolicySet, facts: Facts, previous: Decision | None, now: floa
         for name in after
         if after[name].state is not before[name].state
     )
-    return Assessment(after, frozen, tuple(notes))
+    unheard = frozenset(
+        name for name, reading in readings.items() if now - reading.heard > _UNHEARD and not reading.alive
+    )
+    notes.extend(
+        Note(Stage.HEALTH, "not heard of, gets no more", {"cluster": name, "age": now - readings[name].heard})
+        for name in sorted(unheard)
+    )
+    return Assessment(after, frozen, tuple(notes), outcomes, unheard)
+
+
+def _outcomes(policy: PolicySet, facts: Facts, previous: Decision | None, now: float) -> dict[str, tuple[float, float]]:
+    held = previous.memory.outcomes if previous is not None else {}
+    elapsed = max(0.0, now - previous.at) if previous is not None else 0.0
+    fading = math.exp(-elapsed / _MEMORY)
+    counted: dict[str, tuple[float, float]] = {}
+    for name in sorted(policy.clusters):
+        requests, failed = held.get(name, (0.0, 0.0))
+        load = total_load(facts, name, now, _EVIDENCE_AGE)
+        # A second of reports, however long ago the last decision was: what lies between was not looked at.
+        span = min(1.0, elapsed)
+        counted[name] = (
+            requests * fading + span * load.request_rate,
+            failed * fading + span * load.request_rate * error_share(load),
+        )
+    return counted
 
 
 def _nothing_heard(facts: Facts, readings: Mapping[str, _Reading], now: float) -> bool:
@@ -114,19 +157,23 @@ def _grey(
     grey = {
         name
         for name, reading in readings.items()
-        if reading.dead
-        and not reading.failing
+        if not reading.failing
         and before[name].state is not HealthState.DOWN
-        and before[name].erring_since > 0
-        and now - before[name].erring_since >= max(_GREY_SPAN, _GREY_REQUESTS / reading.rate)
+        and (reading.wearing or (reading.dead and _long_enough(before[name], reading, now)))
     }
-    proving = [name for name, reading in readings.items() if reading.rate > 0]
-    if len(proving) > 1 and all(readings[name].dead for name in proving):
+    proving = [name for name, reading in readings.items() if reading.rate > 0 or reading.wearing]
+    if len(proving) > 1 and all(readings[name].dead or readings[name].wearing for name in proving):
         if grey:
             facts: dict[str, str | float | int] = {"clusters": ", ".join(sorted(grey))}
             notes.append(Note(Stage.HEALTH, "requests fail at every cluster though probes succeed, kept", facts))
         return set()
     return grey
+
+
+def _long_enough(health: ClusterHealth, reading: _Reading, now: float) -> bool:
+    if health.erring_since <= 0:
+        return False
+    return now - health.erring_since >= max(_GREY_SPAN, _GREY_REQUESTS / reading.rate)
 
 
 def _before(cluster: Cluster, previous: Decision | None, now: float) -> ClusterHealth:
@@ -135,7 +182,9 @@ def _before(cluster: Cluster, previous: Decision | None, now: float) -> ClusterH
     return held if held is not None else ClusterHealth(HealthState.UP, now, reason="not probed yet")
 
 
-def _read(cluster: Cluster, facts: Facts, held: ClusterHealth, now: float) -> _Reading:
+def _read(
+    cluster: Cluster, facts: Facts, held: ClusterHealth, outcomes: tuple[float, float], *, now: float
+) -> _Reading:
     probes = facts.probes.get(cluster.name, {})
     unhealthy: list[str] = []
     fresh = False
@@ -159,7 +208,16 @@ def _read(cluster: Cluster, facts: Facts, held: ClusterHealth, now: float) -> _R
         dead=proves and error_share(total) >= _DEAD_ERRORS,
         erring=proves and error_share(total) >= _ALIVE_ERRORS,
         rate=total.request_rate if proves else 0.0,
+        wearing=_wearing(outcomes, total),
+        heard=max((probe.at for probe in probes.values()), default=math.inf),
     )
+
+
+def _wearing(outcomes: tuple[float, float], load: Load) -> bool:
+    requests, failed = outcomes
+    enough = max(_GREY_REQUESTS, _GREY_SPAN * load.request_rate) <= requests <= _THIN * _MEMORY
+    still = load.request_rate > 0 and error_share(load) >= _DEAD_ERRORS
+    return enough and failed >= _DEAD_ERRORS * requests and still
 
 
 def _unhealthy(cluster: Cluster, probe: EndpointProbe | None, *, was: bool) -> bool:

@@ -5,6 +5,11 @@ limits. Why weights move decides how far and how often: moves to match load or t
 while they wait, so they are quick; moves for merit (money, carbon, any other wish) go in small steps, seldom, and may
 turn back only so often. Where a move is partly urgent, the urgent part is taken by itself until the rest has waited its
 time.
+
+The dead-band keeps noise from being published, and nothing else. What is measured never stands quite still; what is
+declared (a pin, a floor, a canary) does, to the last digit. So a wish within the dead-band that stands still is met
+after its dwell, and so is one to leave a cluster altogether. To enter a cluster for what does not stand still takes the
+whole dead-band, to leave it none: noise around nothing cannot switch it off and on.
 """
 
 import math
@@ -29,6 +34,10 @@ _URGENT_DWELL = 5.0
 """Seconds between two steps against overload: long enough for the first to show in the load reports."""
 _SAME_TARGET = 0.05
 """Total variation within which a target counts as the one already being moved to."""
+_STILL = 1e-6
+"""A wished share that changed less than this since the last decision is the same but for the solver's rounding."""
+_WEIGHT = 1 / TOTAL_WEIGHT
+"""The smallest share that can be published."""
 _ROUNDING = 1e-9
 
 
@@ -90,14 +99,14 @@ def limit(
     """
     gap = distance(here, target)
     if gap < limits.dead_band - _ROUNDING or gap <= _ROUNDING:
-        return Step(here, Move.NONE)
+        return _exact(row, here, target, limits, around, now=now)
     urgent = _urgent(row, here, target, limits, around)
     saving = gap - urgent.amount >= max(limits.dead_band - _ROUNDING, _ROUNDING)
     leaving = any(here[name] > 0 and wanted <= _ROUNDING for name, wanted in urgent.target.items())
     band = limits.dead_band * (_LOAD_BANDS if urgent.move is Move.LOAD and not leaving else 1.0)
     pressing = urgent.amount >= max(band - _ROUNDING, _ROUNDING)
     if not saving and not pressing:
-        return Step(here, Move.NONE)
+        return _exact(row, here, target, limits, around, now=now)
     move = urgent.move if pressing else Move.COST
     if now - row.moved_at < urgent.dwell or _blind(row, urgent.move, around, now):
         return _waiting(here, move, now - row.moved_at, urgent.dwell, gap)
@@ -112,6 +121,56 @@ def limit(
     if due:
         return Step(here, move, notes=(_held_note(row, here, target, now),))
     return _waiting(here, move, now - row.cost_moved_at, limits.min_dwell, gap)
+
+
+def _exact(
+    row: Row,
+    here: Mapping[str, float],
+    target: Mapping[str, float],
+    limits: Limits,
+    around: Circumstances,
+    *,
+    now: float,
+) -> Step:
+    """Meet, of a difference within the dead-band, what is no noise: as a move for merit, in its turn."""
+    # Where nothing is heard everything stands still, and tells nothing.
+    before = row.target if math.isfinite(around.reported_at) else {}
+    wish = _no_noise(before, here, target)
+    gap = distance(here, wish)
+    if gap <= _ROUNDING:
+        return Step(here, Move.NONE)
+    if now - row.cost_moved_at < limits.min_dwell:
+        return _waiting(here, Move.COST, now - row.cost_moved_at, limits.min_dwell, gap)
+    allowed = _without_turning(row, here, wish, now)
+    if distance(here, allowed) <= _ROUNDING:
+        return Step(here, Move.COST, notes=(_held_note(row, here, wish, now),))
+    return _stepped(here, _towards(here, allowed, limits.max_step), wish, Move.COST, cost=True)
+
+
+def _no_noise(
+    before: Mapping[str, float], here: Mapping[str, float], target: Mapping[str, float]
+) -> Mapping[str, float]:
+    """Give the shares with those at their target that are as ``before`` or to be nothing; others make room for them."""
+    change = {
+        name: wanted - here[name]
+        for name, wanted in target.items()
+        if _leaves(here[name], wanted)
+        or (abs(wanted - here[name]) > _WEIGHT and abs(wanted - before.get(name, math.inf)) <= _STILL)
+    }
+    due = -math.fsum(change.values())
+    lacking = {
+        name: wanted - here[name]
+        for name, wanted in target.items()
+        if name not in change and (wanted - here[name]) * due > 0
+    }
+    whole = math.fsum(lacking.values())
+    if whole:
+        change |= {name: due * lack / whole for name, lack in lacking.items()}
+    return {name: share + change.get(name, 0.0) for name, share in here.items()}
+
+
+def _leaves(share: float, wanted: float) -> bool:
+    return share > _ROUNDING and wanted < _WEIGHT / 2
 
 
 def _blind(row: Row, move: Move, around: Circumstances, now: float) -> bool:

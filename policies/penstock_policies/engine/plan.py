@@ -91,7 +91,7 @@ class Problem:
     capacity: Mapping[str, float]
     """Cluster to slots it may be planned to fill, less headroom and what its tightest SLO takes."""
     full: Mapping[str, float]
-    """Cluster to slots at which it is full: for overload and for surviving a loss."""
+    """Cluster to slots at which it is full: for overload and for surviving a loss. No less than its capacity."""
     spot: frozenset[str] = frozenset()
     on_prem: frozenset[str] = frozenset()
     budgets: tuple[BudgetLimit, ...] = ()
@@ -107,6 +107,8 @@ class RowPlan:
     """Cluster without a share to how much its merit would have to fall for it to get one: its reduced cost."""
     bowed: tuple[str, ...] = ()
     """Why of each bound that had to bow."""
+    uncarried: Mapping[str, float] = field(default_factory=dict)
+    """Cluster this row uses, and whose loss the others could not carry, to the slots they are short of in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ class Solution:
     """Cluster to slots planned beyond its capacity."""
     over_budget: Mapping[str, float] = field(default_factory=dict)
     """Budget to USD a second planned beyond its limit."""
+    uncarried: Mapping[str, float] = field(default_factory=dict)
+    """Cluster to the slots that those left would be short of after its loss, for the rows that want it survived."""
     objective: float = 0.0
     """Merit a second of the plan, movement and queues included."""
 

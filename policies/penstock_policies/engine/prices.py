@@ -5,7 +5,7 @@ time, and outlives the feed; once older than the feed's ``maxAge`` it is stale: 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from penstock_policies.decision import EngineMemory, Note, Stage
@@ -63,8 +63,8 @@ def judge_prices(policy: PolicySet, observations: Observations, memory: EngineMe
             else:
                 doubted = memory.doubts.get(feed, {}).get(key)
                 patience = max(_LEAST_DOUBT, policy.feeds[feed].spec.max_age)
-                free = any(user.spec.cost.usd_per_million_tokens == 0 for user in users[key])
-                accepted, doubt, why = _judge(seen, last, doubted, patience=patience, may_be_free=free, now=now)
+                declared = [user.spec.cost.usd_per_million_tokens for user in users[key]]
+                accepted, doubt, why = _judge(seen, last, doubted, declared=declared, patience=patience, now=now)
                 if why:
                     notes.append(refusal("price", why, feed=feed, key=key))
             if accepted is not None:
@@ -89,23 +89,25 @@ def _judge(
     last: tuple[float, float] | None,
     doubted: tuple[float, float] | None,
     *,
+    declared: Sequence[float | None],
     patience: float,
-    may_be_free: bool,
     now: float,
 ) -> tuple[tuple[float, float] | None, tuple[float, float] | None, str]:
     """Give the last good price after ``seen``, what is doubted from now on, and why ``seen`` was refused."""
     price = seen.usd_per_million_tokens
-    why = _fault(seen, now, may_be_free=may_be_free)
+    why = _fault(seen, now, may_be_free=0 in declared)
     if why:
         return last, None, why
     accepted = (price, min(seen.at, now))
-    if last is None or not _jumps(last[0], price):
+    # The first price of a feed has none before it; a mix-up of units shows against what the policy declares.
+    known = [last[0]] if last is not None else [one for one in declared if one is not None]
+    if not known or not all(_jumps(one, price) for one in known):
         return (accepted if last is None or accepted[1] > last[1] else last), None, ""
     if doubted is None or _jumps(doubted[0], price):
         doubted = (price, now)
     if now - doubted[1] >= patience:
         return accepted, None, ""
-    return last, doubted, "too far from the last good price"
+    return last, doubted, f"too far from the {'declared' if last is None else 'last good'} price"
 
 
 def _fault(seen: Price, now: float, *, may_be_free: bool) -> str:

@@ -1,20 +1,25 @@
 """From the situation to the problem that solvers are asked: every wish of a policy as figures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from penstock_policies.decision import TOTAL_WEIGHT, Row
+from penstock_policies.engine.budgets import unaffordable
 from penstock_policies.engine.objective import FIGURES, Fleet, figure, fleet, scale, usd_of_request
 from penstock_policies.engine.plan import Bound, BudgetLimit, Problem, RowProblem
 from penstock_policies.engine.schedule import Wishes, tier_of
 from penstock_policies.engine.situation import Situation
+from penstock_policies.engine.speed import part_of_full, slower_than_declared
 from penstock_policies.engine.versions import canary_bounds
+from penstock_policies.engine.work import rated, work_when_full
 from penstock_policies.policyset import PolicySet, RowKey, distance
-from penstock_policies.schema import Cluster
 from penstock_policies.steering import ShareRule
 from penstock_policies.words import Measure, Site
 
 _MOVE = 0.05
 """What a cheaper cluster must save to displace one in use: moving costs caches, and prices quiver."""
+_COUNTED_GAIN = 0.7
+"""Of what a cluster that is not full is faster by: the rest is gone whenever a bunch of requests fills it."""
 _HOUR = 3600.0
 
 _Figures = Mapping[Measure, Mapping[str, float]]
@@ -27,10 +32,14 @@ class _Shared:
     ceiling: Mapping[str, float]
     tier: Mapping[str, Mapping[str, int]]
     """By policy first."""
+    unaffordable: Mapping[str, frozenset[str]]
+    """Policy to the clusters that a budget of it has no money for."""
     stale: Mapping[str, frozenset[str]]
     """Policy to clusters for which a figure that decides is stale."""
     rated: frozenset[str]
     """Clusters that declare how many tokens they take a second."""
+    pace: Mapping[str, float]
+    """Of those, what the slot time when full is to be multiplied by."""
 
 
 def problem_of(situation: Situation) -> Problem:
@@ -118,21 +127,32 @@ def _row_problem(
         data_class=spec.data_class,
         clusters=clusters,
         demand=situation.demand.rates[key],
-        work=_works(situation, shared, clusters, tokens),
+        work=_works(situation, shared, key, clusters),
         merit=merit,
         cost=usd,
         tokens=tokens,
         tier=shared.tier[key.policy],
         slow=situation.slow.get((key.policy, key.region), frozenset()).intersection(clusters),
-        ceiling=shared.ceiling,
+        ceiling=_ceilings(shared.ceiling, situation.health.unheard.intersection(clusters), before),
         incumbent=incumbent,
-        bounds=(*_share_bounds(policy, wanted.shares, clusters), *canary_bounds(policy, key, clusters)),
+        bounds=_affordable(
+            (*_share_bounds(policy, wanted.shares, clusters), *canary_bounds(policy, key, clusters)),
+            shared.unaffordable[key.policy],
+        ),
         held=frozenset[str]() if shared.stale[key.policy].isdisjoint(clusters) else frozenset(clusters),
         spread=parts.get(Measure.SPREAD, 0.0),
         move_merit=_MOVE * sum(merit.get(name, 0.0) * share for name, share in incumbent.items()),
         usd_per_merit=scales[Measure.COST] if set(parts) == {Measure.COST} else 0.0,
         survive=spec.survive,
     )
+
+
+def _ceilings(ceiling: Mapping[str, float], unheard: frozenset[str], before: Row | None) -> Mapping[str, float]:
+    """Bound by what they have the clusters of which nothing has been heard for long."""
+    if not unheard or before is None or not before.weights:
+        return ceiling
+    held = {name: before.weights.get(name, 0) / TOTAL_WEIGHT for name in unheard}
+    return {**ceiling, **{name: min(ceiling.get(name, 1.0), share) for name, share in held.items()}}
 
 
 def _merits(
@@ -142,28 +162,30 @@ def _merits(
     return {name: sum(by[name] * weight for by, weight in weights) for name in clusters}
 
 
-def _work(cluster: Cluster, service_time: float, tokens: tuple[float, float]) -> float:
-    """Give the slot-seconds of a request: as measured, and no less than its tokens take by the declared rates.
-
-    Service times are measured by cluster, for all rows together. The declared rates tell large requests from small ones
-    at least where tokens are what fills the cluster.
-    """
-    capacity = cluster.spec.capacity
-    seconds = 0.0
-    if capacity.tokens_per_second is not None:
-        seconds += tokens[1] / capacity.tokens_per_second
-    if capacity.prompt_tokens_per_second is not None:
-        seconds += tokens[0] / capacity.prompt_tokens_per_second
-    return max(service_time, capacity.concurrency * seconds)
-
-
-def _works(
-    situation: Situation, shared: _Shared, clusters: tuple[str, ...], tokens: tuple[float, float]
-) -> Mapping[str, float]:
+def _works(situation: Situation, shared: _Shared, key: RowKey, clusters: tuple[str, ...]) -> Mapping[str, float]:
+    """Give the slot-seconds of a request by cluster. Sizes that are only assumed do not overrule a measured time."""
     if shared.rated.isdisjoint(clusters):
         return situation.demand.service_time
-    by_name, seconds = situation.policy.clusters, situation.demand.service_time
-    return {name: _work(by_name[name], seconds[name], tokens) for name in clusters}
+    by_name, seconds, tokens = situation.policy.clusters, situation.demand.service_time, situation.tokens[key]
+    sized = not situation.measured.keys().isdisjoint(clusters)
+    return {
+        name: shared.pace[name] * work_when_full(by_name[name], tokens)
+        if name in shared.rated and (sized or name not in situation.demand.flow)
+        else seconds[name]
+        for name in clusters
+    }
+
+
+def _paces(situation: Situation, names: frozenset[str]) -> dict[str, float]:
+    """Give what the slot time of full clusters is to be multiplied by at the load that is planned at most."""
+    paces: dict[str, float] = {}
+    for name in sorted(names):
+        full = situation.capacities.full[name]
+        load = situation.capacity[name] / full if full > 0 else 1.0
+        slower = slower_than_declared(situation.seen_speeds.get(name))
+        gain = 1.0 - part_of_full(situation.speed.get(name), load)
+        paces[name] = slower if slower is not None else 1.0 - _COUNTED_GAIN * gain
+    return paces
 
 
 def _shared(situation: Situation) -> _Shared:
@@ -171,32 +193,37 @@ def _shared(situation: Situation) -> _Shared:
     stale = {name for name, price in situation.prices.clusters.items() if not price.steers}
     sooty = {name for name, carbon in situation.carbon.clusters.items() if not carbon.steers}
     parts = {name: wanted.objective.parts for name, wanted in situation.wishes.items()}
+    declared = rated(policy)
+    poor = {name: unaffordable(policy, situation.budgets, name) for name in situation.wishes}
     return _Shared(
         ceiling={name: health.ceiling for name, health in situation.health.clusters.items()},
         tier={
-            name: _tiers(situation, wanted, policy.policies[name].spec.clusters)
+            name: _tiers(situation, wanted, policy.policies[name].spec.clusters, poor[name])
             for name, wanted in situation.wishes.items()
         },
+        unaffordable=poor,
         stale={
             name: frozenset((stale if Measure.COST in by else set()) | (sooty if Measure.CARBON in by else set()))
             for name, by in parts.items()
         },
-        rated=frozenset(
-            name
-            for name, cluster in policy.clusters.items()
-            if cluster.spec.capacity.tokens_per_second is not None
-            or cluster.spec.capacity.prompt_tokens_per_second is not None
-        ),
+        rated=declared,
+        pace=_paces(situation, declared),
     )
 
 
-def _tiers(situation: Situation, wanted: Wishes, clusters: tuple[str, ...]) -> dict[str, int]:
-    """Give the tiers that the policy prefers; clusters nobody knows the price of come after them all."""
+def _tiers(situation: Situation, wanted: Wishes, clusters: tuple[str, ...], poor: frozenset[str]) -> dict[str, int]:
+    """Give the tiers that the policy prefers; clusters nobody knows the price of come after them all.
+
+    Those that there is no money for come last of all: also for rows without demand, which spend nothing yet and would
+    begin to the moment that requests come.
+    """
     last = len(wanted.prefer) + 1
     parts = wanted.objective.parts
     cost, carbon = Measure.COST in parts, Measure.CARBON in parts
     return {
-        name: last
+        name: last + 1
+        if name in poor
+        else last
         if (cost and not situation.prices.clusters[name].known)
         or (carbon and not situation.carbon.clusters[name].known)
         else tier_of(wanted.prefer, situation.policy.clusters[name])
@@ -213,6 +240,22 @@ def _share_bounds(policy: PolicySet, rules: tuple[ShareRule, ...], clusters: tup
         if members:
             bounds.append(Bound(members, rule.floor, rule.ceiling, _why(rule)))
     return tuple(bounds)
+
+
+def _affordable(bounds: tuple[Bound, ...], poor: frozenset[str]) -> tuple[Bound, ...]:
+    """Lift floors from clusters that there is no money for; what else they bind must then keep them alone.
+
+    Ceilings stay: none of them spends anything by itself, and that of a canary protects users.
+    """
+    kept: list[Bound] = []
+    for bound in bounds:
+        if bound.floor <= 0 or poor.isdisjoint(bound.clusters):
+            kept.append(bound)
+            continue
+        kept.append(replace(bound, floor=0.0))
+        if left := bound.clusters - poor:
+            kept.append(replace(bound, clusters=left))
+    return tuple(kept)
 
 
 def _why(rule: ShareRule) -> str:

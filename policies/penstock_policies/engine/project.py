@@ -8,6 +8,8 @@ then, for that set is convex and holds both ends.
 import math
 from collections.abc import Mapping
 
+_ROUNDING = 1e-12
+
 
 def project(before: Mapping[str, float], target: Mapping[str, float], bound: Mapping[str, float]) -> dict[str, float]:
     """Bring ``before`` within ``bound`` and give what is freed to those below their target, in proportion.
@@ -18,10 +20,14 @@ def project(before: Mapping[str, float], target: Mapping[str, float], bound: Map
         bound: the greatest share of a cluster; 1 where missing.
 
     """
-    kept = {
-        name: min(before.get(name, 0.0), max(bound.get(name, 1.0), wanted)) for name, wanted in sorted(target.items())
-    }
-    freed = max(0.0, 1.0 - sum(kept.values()))
+    kept = {name: before.get(name, 0.0) for name in sorted(target)}
+    for name, share in before.items():
+        # Most shares of a large fleet are 0, and need no bounding.
+        if share > 0 and name in kept:
+            kept[name] = min(share, max(bound.get(name, 1.0), target[name]))
+    freed = 1.0 - sum(kept.values())
+    if freed <= _ROUNDING:
+        return kept
     lacking = {name: target[name] - share for name, share in kept.items() if target[name] > share}
     whole = sum(lacking.values())
     if whole <= 0:

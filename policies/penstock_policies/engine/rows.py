@@ -125,7 +125,7 @@ def _filled_before(situation: Situation, paths: Mapping[RowKey, _Path]) -> froze
 
 def _row(situation: Situation, path: _Path, step: Step, common: _Common) -> Row:
     weights = quantise(step.shares)
-    notes = (Note(Stage.SOLVE, path.outcome), *_projection_notes(path), *step.notes)
+    notes = (Note(Stage.SOLVE, path.outcome), *_loss_notes(path), *_projection_notes(path), *step.notes)
     key, row = path.problem.key, path.row
     eligible = situation.eligible[key]
     down = {name: common.down[name] for name in eligible.clusters if name in common.down}
@@ -190,6 +190,11 @@ def _reported_at(situation: Situation, region: str) -> float:
 
 def _recovering(health: ClusterHealth, now: float) -> bool:
     return health.state is not HealthState.UP or (health.fell_at > 0 and now - health.since < _FRESHLY_UP)
+
+
+def _loss_notes(path: _Path) -> tuple[Note, ...]:
+    short = {lost: round(slots, 6) for lost, slots in path.plan.uncarried.items()} if path.plan is not None else {}
+    return (Note(Stage.SOLVE, "loss could not be carried, slots short", short),) if short else ()
 
 
 def _projection_notes(path: _Path) -> tuple[Note, ...]:

@@ -1,13 +1,18 @@
 """Which schedules are in force: from each firing of their cron expression for their duration.
 
-Cron fires by the clock on the wall of the schedule's time zone, daylight saving included: a firing in an hour that is
-skipped happens when the clocks jump, one in an hour that comes twice happens once. Durations are time that really
-passes.
+Cron names minutes of the clock on the wall of the schedule's time zone, and each of them fires when the clock first
+shows it. Where the clocks are changed:
+
+- a minute that is skipped fires at the change, so that no night is lost;
+- a minute that comes twice fires at its first coming alone, so that ``30 2 * * *`` is once a day all year; unless the
+  hour field begins with ``*``, since every hour (or every second one) means hours that pass: then it fires both times.
+
+Durations are time that really passes. :mod:`penstock_policies.engine.verify` says the same in its own way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -85,20 +90,62 @@ def next_change(schedule: Schedule, now: float) -> float | None:
 
 @lru_cache(maxsize=1024)
 def _last(cron: str, zone: str, minute: int) -> float | None:
-    # One second into the minute, since the search begins strictly before the moment it is given.
-    moment = datetime.fromtimestamp(minute * _MINUTE + 1, UTC).astimezone(ZoneInfo(zone))
-    return _found(CronSim(cron, moment, reverse=True))
+    local = _local(minute, zone)
+    # One second on, since the search begins strictly before the moment it is given.
+    begin = _on_the_wall(local) + _repeated(local) + timedelta(seconds=1)
+    firings = (
+        next((at for at in _firings(cron, local, begin, coming, reverse=True) if at <= local.timestamp()), None)
+        for coming in _comings(cron)
+    )
+    return max((at for at in firings if at is not None), default=None)
 
 
 @lru_cache(maxsize=1024)
 def _next(cron: str, zone: str, minute: int) -> float | None:
-    moment = datetime.fromtimestamp(minute * _MINUTE, UTC).astimezone(ZoneInfo(zone))
-    return _found(CronSim(cron, moment))
+    local = _local(minute, zone)
+    begin = _on_the_wall(local) - _repeated(local)
+    firings = (
+        next((at for at in _firings(cron, local, begin, coming, reverse=False) if at > local.timestamp()), None)
+        for coming in _comings(cron)
+    )
+    return min((at for at in firings if at is not None), default=None)
 
 
-def _found(search: CronSim) -> float | None:
-    firing: datetime | None = next(search, None)
-    return firing.timestamp() if firing is not None else None
+def _local(minute: int, zone: str) -> datetime:
+    return datetime.fromtimestamp(minute * _MINUTE, UTC).astimezone(ZoneInfo(zone))
+
+
+def _on_the_wall(local: datetime) -> datetime:
+    # Without a zone, as the search for what cron names must know nothing of changes: it would skip or double some.
+    return local.replace(tzinfo=None)
+
+
+def _comings(cron: str) -> tuple[int, ...]:
+    """Tell at which of its comings a minute that comes twice fires: 0 is the first, as ``fold`` of datetime."""
+    return (0, 1) if cron.split()[1].startswith("*") else (0,)
+
+
+def _firings(cron: str, local: datetime, begin: datetime, coming: int, *, reverse: bool) -> Iterator[float]:
+    """Give the moments at which the minutes that cron names come, in the order of the minutes.
+
+    Looked at one coming at a time, later minutes never come earlier, which is what lets a search stop at the first fit.
+    """
+    for named in CronSim(cron, begin, reverse=reverse):
+        at: datetime = named.replace(tzinfo=local.tzinfo, fold=coming)
+        while _shift(at) > timedelta(0):
+            at += timedelta(minutes=1)
+        yield at.timestamp()
+
+
+def _repeated(local: datetime) -> timedelta:
+    """Give how long a stretch comes twice around a moment: minutes up to so far ahead may have come already."""
+    return max(timedelta(0), -_shift(local))
+
+
+def _shift(local: datetime) -> timedelta:
+    """Give by how much the clocks are changed at a minute: forward where they skip it, back where it comes twice."""
+    first, second = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
+    return second - first if first is not None and second is not None else timedelta(0)
 
 
 def selects(selection: Selection, cluster: Cluster) -> bool:

@@ -13,10 +13,14 @@ from penstock_policies.engine.health import Assessment, assess
 from penstock_policies.engine.latency import patience
 from penstock_policies.engine.objective import usd_of_request
 from penstock_policies.engine.prices import Prices, judge_prices
+from penstock_policies.engine.rebase import rebased
+from penstock_policies.engine.returning import counted_slots
 from penstock_policies.engine.sanitise import Facts, sanitise, total_load
 from penstock_policies.engine.schedule import Wishes, wishes
-from penstock_policies.engine.tokens import Tokens, measured_tokens, row_tokens
+from penstock_policies.engine.speed import Seen, learn_speed
+from penstock_policies.engine.tokens import Counts, Tokens, counted_tokens, mean_tokens, row_tokens
 from penstock_policies.engine.trim import learn_trim
+from penstock_policies.engine.work import seen_speeds
 from penstock_policies.observations import Observations
 from penstock_policies.overrides import Overrides
 from penstock_policies.policyset import PolicySet, RowKey
@@ -42,7 +46,14 @@ class Situation:
     capacities: Capacities
     trim: Mapping[str, tuple[float, float]]
     """Cluster to the learnt part of its capacity and when that last changed, where it is below 1."""
+    counted: Mapping[str, float]
+    """Cluster some of whose endpoints are coming back to the slots counted on so far."""
+    token_counts: Mapping[str, Counts]
+    """Cluster to what was counted of its tokens."""
     measured: Mapping[str, Tokens]
+    seen_speeds: Mapping[str, Seen]
+    speed: Mapping[str, tuple[float, float]]
+    """Cluster to what is known of its speed when it is not full."""
     """Cluster to tokens of a request there, where measured."""
     tokens: Mapping[RowKey, Tokens]
     """Row to the tokens a request of it is taken for."""
@@ -74,10 +85,13 @@ class Situation:
             doubts=self.prices.doubts,
             carbon=self.carbon.good,
             trim=self.trim,
-            tokens=self.measured,
+            token_counts=self.token_counts,
+            speed=self.speed,
             burn=self.burn,
             mixed=self.demand.mixed,
             recent=self.demand.recent,
+            slots=self.counted,
+            outcomes=self.health.outcomes,
         )
 
     def views(self) -> dict[str, ClusterView]:
@@ -103,6 +117,7 @@ def understand(
     policy: PolicySet, observations: Observations, overrides: Overrides, previous: Decision | None, now: float
 ) -> Situation:
     """Run the stages from sanitise to demand."""
+    previous = rebased(previous, now)
     facts = sanitise(policy, observations, now)
     memory = previous.memory if previous is not None else EngineMemory()
     prices = judge_prices(policy, observations, memory, now)
@@ -113,8 +128,11 @@ def understand(
     wanted = {name: wishes(traffic.spec, now) for name, traffic in sorted(policy.policies.items())}
     stand, spend_notes = standings(policy, observations, previous, now)
     eligible = _eligible(policy, drains, wanted, stand)
-    measured = measured_tokens(policy, facts, previous, now)
+    token_counts = counted_tokens(policy, facts, previous, now)
+    measured = mean_tokens(token_counts)
     tokens = {key: row_tokens(policy, key, measured, one.clusters, previous) for key, one in eligible.items()}
+
+    seen = seen_speeds(policy, facts, demand, measured, tokens, previous=previous, now=now)
 
     def cost(key: RowKey, name: str) -> float:
         return usd_of_request(policy.clusters[name], prices.clusters[name].usd_per_million_tokens, tokens[key])
@@ -123,12 +141,15 @@ def understand(
     tightest, slow = _bearing(policy, eligible)
     slos = {name: one.slo for name, one in tightest.items()}
     trim = learn_trim(policy, facts, health.clusters, slos, previous=previous, now=now)
+    counted = counted_slots(policy, health.clusters, previous, now)
     capacities = judge_capacity(
         policy,
         health.clusters,
         trim,
         tightest,
+        counted=counted,
         service_time=demand.service_time,
+        in_flight=_in_flight(policy, facts, now),
         unknown_for=facts.unknown_for,
     )
     notes = (facts, prices, carbon, health, capacities, demand, budgets)
@@ -147,7 +168,11 @@ def understand(
         carbon=carbon,
         capacities=capacities,
         trim=trim,
+        counted=counted,
+        token_counts=token_counts,
         measured=measured,
+        seen_speeds=seen,
+        speed=learn_speed(policy, seen, previous, now),
         tokens=tokens,
         wishes=wanted,
         slow=slow,
@@ -155,6 +180,12 @@ def understand(
         budgets=budgets.views,
         burn=budgets.burn,
     )
+
+
+def _in_flight(policy: PolicySet, facts: Facts, now: float) -> dict[str, float]:
+    """Give the requests in flight at every cluster that sends answers; an idle one is not short of any."""
+    loads = {name: total_load(facts, name, now) for name in policy.clusters}
+    return {name: load.in_flight for name, load in loads.items() if load.request_rate > 0}
 
 
 def _eligible(

@@ -14,37 +14,54 @@ from penstock_policies.policyset import PolicySet, RowKey
 Tokens = tuple[float, float]
 """Prompt and generated tokens of a request."""
 
-_SMOOTHING = 60.0
+Counts = tuple[float, float, float]
+"""Prompt tokens, generated tokens and the requests that had them, counted with fading memory."""
+
+_MEMORY = 60.0
 """Time constant in seconds: sizes scatter widely from request to request, and prices need no haste."""
+_LONGEST = 5.0
+"""Seconds that a report may speak for: what lies between two decisions far apart nobody looked at."""
 _LEAST_RATE = 0.1
 """Requests a second below which a mean of tokens says little."""
+_LEAST_REQUESTS = 3.0
+"""Requests of which a mean says something."""
 _UNTRUSTED_ERRORS = 0.1
 """Share of failures above which tokens over requests tell of errors, not of sizes."""
 _GREATEST = 1e7
 """Tokens no request has."""
 
 
-def measured_tokens(
-    policy: PolicySet, facts: Facts, previous: Decision | None, now: float
-) -> dict[str, tuple[float, float]]:
-    """Give the smoothed tokens of a request of every cluster where they are, or once were, measured."""
-    before = previous.memory.tokens if previous is not None else {}
-    elapsed = max(0.0, now - previous.at) if previous is not None else math.inf
-    gain = -math.expm1(-elapsed / _SMOOTHING)
-    known: dict[str, Tokens] = {}
+def counted_tokens(policy: PolicySet, facts: Facts, previous: Decision | None, now: float) -> dict[str, Counts]:
+    """Count the tokens of every cluster where edges or engines tell them.
+
+    Sums and not means are carried on: engines look back further than edges do, so that a mean of one moment is wrong
+    whenever traffic comes or goes, while over a minute both have seen the same requests.
+    """
+    before = previous.memory.token_counts if previous is not None else {}
+    elapsed = max(0.0, now - previous.at) if previous is not None else 1.0
+    fading, span = math.exp(-elapsed / _MEMORY), min(_LONGEST, elapsed)
+    counted: dict[str, Counts] = {}
     for name in sorted(policy.clusters):
         held, seen = before.get(name), _seen(facts, name, now)
-        if seen is None:
-            if held is not None:
-                known[name] = held
-        elif held is None:
-            known[name] = seen
-        else:
-            known[name] = (held[0] + gain * (seen[0] - held[0]), held[1] + gain * (seen[1] - held[1]))
-    return known
+        if seen is not None:
+            prompt, output, requests = (fading * one for one in held) if held is not None else (0.0, 0.0, 0.0)
+            counted[name] = (prompt + span * seen[0], output + span * seen[1], requests + span * seen[2])
+        elif held is not None:
+            counted[name] = held
+    return counted
 
 
-def _seen(facts: Facts, name: str, now: float) -> Tokens | None:
+def mean_tokens(counted: Mapping[str, Counts]) -> dict[str, Tokens]:
+    """Give the tokens of a request of every cluster of which enough were counted."""
+    return {
+        name: (prompt / requests, output / requests)
+        for name, (prompt, output, requests) in counted.items()
+        if requests >= _LEAST_REQUESTS and 0 < prompt + output <= _GREATEST * requests
+    }
+
+
+def _seen(facts: Facts, name: str, now: float) -> Counts | None:
+    """Give the tokens and the requests a second that a cluster serves; None where nobody tells."""
     load = total_load(facts, name, now)
     served = load.request_rate - load.error_rate
     if served < _LEAST_RATE or error_share(load) >= _UNTRUSTED_ERRORS:
@@ -53,10 +70,9 @@ def _seen(facts: Facts, name: str, now: float) -> Tokens | None:
     engine = facts.engines.get(name)
     if engine is not None and (prompt is None or output is None):
         prompt, output = engine.prompt_tokens, engine.output_tokens
-    if prompt is None or output is None:
+    if prompt is None or output is None or prompt + output > _GREATEST * served:
         return None
-    tokens = (prompt / served, output / served)
-    return tokens if 0 < sum(tokens) <= _GREATEST else None
+    return prompt, output, served
 
 
 def row_tokens(

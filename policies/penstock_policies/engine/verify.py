@@ -5,25 +5,32 @@ eligibility, schedules, budgets, solver, projection or rounding, so that an erro
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-from penstock_policies.decision import TOTAL_WEIGHT, Decision, HealthState, Row
+from penstock_policies.decision import TOTAL_WEIGHT, Decision, HealthState, Row, Rung
 from penstock_policies.policyset import ANY_MODEL, PolicySet, RowKey
 from penstock_policies.schema import Budget, Cluster, TrafficPolicy
 from penstock_policies.words import DataClass
 
 _MINUTE = 60.0
+_TICK = timedelta(minutes=1)
+_DAY = 24 * 60
+"""Minutes."""
 
 
 class VerifyError(Exception):
     """A decision breaks rules: ``breaches`` says which, by row, one sentence each."""
 
     def __init__(self, breaches: Mapping[RowKey, tuple[str, ...]]) -> None:
-        super().__init__("; ".join(f"{key}: {breach}" for key, all_ in breaches.items() for breach in all_))
+        super().__init__(
+            "; ".join(
+                f"{key.policy}/{key.region}/{key.model}: {breach}" for key, all_ in breaches.items() for breach in all_
+            )
+        )
         self.breaches = breaches
 
     @property
@@ -120,18 +127,73 @@ def _within_hours(traffic: TrafficPolicy, cluster: Cluster, now: float) -> bool:
 
 def _fired(cron: str, zone: str, after: float, now: float) -> bool:
     """Tell whether a cron expression fired after a moment and not after ``now``."""
-    firing = _first_firing(cron, zone, int(after // _MINUTE))
-    return firing is not None and firing <= now
+    return _fired_between(cron, zone, int(after // _MINUTE), int(now // _MINUTE))
 
 
 @lru_cache(maxsize=1024)
-def _first_firing(cron: str, zone: str, minute: int) -> float | None:
-    firing: datetime | None = next(CronSim(cron, datetime.fromtimestamp(minute * _MINUTE, ZoneInfo(zone))), None)
-    return firing.timestamp() if firing is not None else None
+def _fired_between(cron: str, zone: str, after: int, now: int) -> bool:
+    """Follow the clock on the wall through the minutes of real time, from one change of it to the next.
+
+    What it reaches fires, and what it jumps over does so as it lands. Set back, it shows what it has reached before,
+    and that fires again only for an expression of every hour.
+    """
+    where = ZoneInfo(zone)
+    every_hour = cron.split()[1].startswith("*")
+    # From a day before, as the clock may have been set back shortly before the time that is asked about.
+    begin = after - _DAY
+    starts = sorted({begin, after + 1, *_changes(where, begin, now)})
+    reached = _reading(where, begin) - _TICK
+    for start, following in zip(starts, [*starts[1:], now + 1], strict=True):
+        shown = reached
+        if every_hour:
+            shown = min(reached, _reading(where, start) - _TICK)
+        end = _reading(where, following - 1)
+        if start > after and _names(cron, shown, end):
+            return True
+        reached = max(reached, end)
+    return False
+
+
+def _names(cron: str, shown: datetime, end: datetime) -> bool:
+    """Tell whether a cron expression names a minute that the wall shows after ``shown`` and up to ``end``."""
+    if end <= shown:
+        return False
+    named: datetime | None = next(CronSim(cron, shown), None)
+    return named is not None and named <= end
+
+
+def _changes(where: ZoneInfo, begin: int, end: int) -> list[int]:
+    """Find the minutes at which the clocks of a zone are changed, looking day by day: no zone does it twice in one."""
+    changes: list[int] = []
+    for day in range(begin, end, _DAY):
+        before, after = day, min(day + _DAY, end)
+        if _ahead(where, before) == _ahead(where, after):
+            continue
+        while after - before > 1:
+            middle = (before + after) // 2
+            if _ahead(where, middle) == _ahead(where, day):
+                before = middle
+            else:
+                after = middle
+        changes.append(after)
+    return changes
+
+
+def _ahead(where: ZoneInfo, minute: int) -> timedelta | None:
+    return datetime.fromtimestamp(minute * _MINUTE, where).utcoffset()
+
+
+def _reading(where: ZoneInfo, minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * _MINUTE, where).replace(tzinfo=None)
 
 
 def _row_breaches(traffic: TrafficPolicy, row: Row, lawful: frozenset[str], down: frozenset[str]) -> list[str]:
     breaches = [] if row.data_class is traffic.spec.data_class else [f"data class {row.data_class}"]
+    if row.rung is Rung.REFUSED:
+        # Whoever might have served: to refuse what could not be served soundly breaks no rule.
+        if row.weights or row.legs or not row.refusal:
+            breaches.append("refused, and yet with weights or legs, or without a code")
+        return breaches
     if set(row.weights) != lawful:
         breaches.append(f"weights name {sorted(row.weights)}, lawful are {sorted(lawful)}")
     if bool(row.weights) == bool(row.refusal):
@@ -152,12 +214,16 @@ def _weight_breaches(row: Row) -> list[str]:
     return []
 
 
+_named = lru_cache(maxsize=4096)(frozenset[str])
+"""Clusters of a leg. The same few lists come by in every row of every decision."""
+
+
 def _leg_breaches(row: Row, lawful: frozenset[str]) -> list[str]:
     breaches: list[str] = []
     if set(row.legs) != set(row.weights):
         breaches.append("legs and weights name different clusters")
     for chosen, leg in sorted(row.legs.items()):
-        named = set(leg)
+        named = _named(leg)
         if not leg or leg[0] != chosen:
             breaches.append(f"leg {chosen} does not begin with itself")
         if len(named) != len(leg):

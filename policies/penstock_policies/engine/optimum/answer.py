@@ -1,13 +1,16 @@
 """Reads shares, outcomes, gaps and prices off a solved program."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from penstock_policies.engine.optimum.columns import TIE
 from penstock_policies.engine.optimum.formulate import QUEUE, Formulation, Level
+from penstock_policies.engine.optimum.refuge import Refuges, Shortfall
 from penstock_policies.engine.optimum.simplex import Floats, Optimum, Program
+from penstock_policies.engine.optimum.survival import Cut
 from penstock_policies.engine.plan import Outcome, RowPlan
 from penstock_policies.policyset import RowKey
 
@@ -26,6 +29,8 @@ class Answer:
 
     plans: dict[RowKey, RowPlan]
     overload: dict[str, float]
+    uncarried: dict[str, float]
+    """Cluster to slots that the others are short of after its loss."""
     slot_merit: dict[str, float]
     slot_price: dict[str, float]
     """Cluster to merit of the next slot filled there, queues and the worth of what must leave for it included."""
@@ -34,12 +39,13 @@ class Answer:
     """Merit a second, moves and queues included."""
 
 
-def read(formulation: Formulation, program: Program, optimum: Optimum) -> Answer:
+def read(formulation: Formulation, program: Program, optimum: Optimum, refuges: Refuges | None = None) -> Answer:
     """Read the answer off. ``program`` is the one of the formulation's that was solved."""
     overload = _overload(formulation, optimum.values)
     shares = _shares(formulation, optimum.values)
     gaps = _gaps(formulation, program, optimum)
     bowed = _bowed(formulation, optimum.values)
+    uncarried, missing = _uncarried(refuges.shortfalls(optimum.values) if refuges is not None else ())
     plans: dict[RowKey, RowPlan] = {}
     for number, group in enumerate(formulation.groups):
         row = list(zip(group.clusters, shares[number], gaps[number], strict=True))
@@ -47,12 +53,14 @@ def read(formulation: Formulation, program: Program, optimum: Optimum) -> Answer
         outcome = Outcome.OVERLOADED if over else Outcome.PLANNED
         unused = {name: gap for name, share, gap in row if share <= 0 and gap < _NEVER}
         wanted = {name: share for name, share, _ in row}
-        plan = RowPlan(wanted, outcome, unused, (*group.bowed, *bowed.get(number, ())))
+        unsafe = {lost: uncarried[lost] for lost in missing.get(number, ()) if wanted[lost] > 0}
+        plan = RowPlan(wanted, outcome, unused, (*group.bowed, *bowed.get(number, ())), unsafe)
         plans.update(dict.fromkeys(group.keys, plan))
     return Answer(
         plans=plans,
         overload=overload,
-        slot_merit=_slot_merit(formulation, program, optimum),
+        uncarried=uncarried,
+        slot_merit=_slot_merit(formulation, program, optimum, refuges.cuts if refuges is not None else ()),
         slot_price={
             name: max(0.0, -float(optimum.duals[formulation.load_row + number]))
             for number, name in enumerate(formulation.clusters)
@@ -122,9 +130,33 @@ def _bowed(formulation: Formulation, values: Floats) -> dict[int, tuple[str, ...
     return bowed
 
 
-def _slot_merit(formulation: Formulation, program: Program, optimum: Optimum) -> dict[str, float]:
-    """Give what one more slot would save where the last segment is full: it widens all segments by their parts."""
+def _uncarried(
+    shortfalls: Sequence[Shortfall],
+) -> tuple[dict[str, float], dict[int, list[str]]]:
+    """Give the slots that are missing after each loss, and for each group the losses after which it misses some."""
+    uncarried: dict[str, float] = {}
+    missing: dict[int, list[str]] = {}
+    for shortfall in shortfalls:
+        loss = shortfall.cut.loss
+        slots = shortfall.slots + float(shortfall.stranded[loss.helpless].sum())
+        if slots > _OVERFLOW * max(1.0, float(shortfall.stranded.sum())):
+            uncarried[loss.lost] = round(slots, _DECIMALS)
+            contending = np.append(shortfall.cut.charged() > 0, False) & (shortfall.slots > 0)
+            for number in np.flatnonzero(loss.helpless | contending[loss.lot]).tolist():
+                missing.setdefault(number, []).append(loss.lost)
+    return uncarried, missing
+
+
+def _slot_merit(formulation: Formulation, program: Program, optimum: Optimum, cuts: Sequence[Cut]) -> dict[str, float]:
+    """Give what one more slot would save where the last segment is full.
+
+    It widens all segments by their parts, and what may take refuge there after a loss.
+    """
     found: dict[str, float] = {}
+    refuge = dict.fromkeys(formulation.clusters, 0.0)
+    for number, cut in enumerate(cuts, len(optimum.duals) - len(cuts)):
+        for name, price in zip(cut.loss.refuges, cut.prices.tolist(), strict=True):
+            refuge[name] += price * max(0.0, -float(optimum.duals[number]))
     for number, name in enumerate(formulation.clusters):
         last = formulation.queues[number][-1]
         full = optimum.values[last] >= program.upper[last] * (1 - _OVERFLOW)
@@ -132,5 +164,5 @@ def _slot_merit(formulation: Formulation, program: Program, optimum: Optimum) ->
             part * max(0.0, -float(optimum.reduced[column]))
             for column, (part, _) in zip(formulation.queues[number], QUEUE, strict=True)
         )
-        found[name] = round(saved, 12) if full else 0.0
+        found[name] = round(saved + refuge[name], 12) if full else 0.0
     return found

@@ -1,8 +1,8 @@
 """The linear program of a problem: what is decided, what binds it, and what each level of importance minimises.
 
 Rows of the program: every group is placed whole; the load of every cluster fills its planned capacity segment by
-segment; held proportions keep to ceilings; bounds; survival of a loss; budgets. All are equations, slack being columns
-of their own, so that a level is kept by fixing columns alone.
+segment; held proportions keep to ceilings; bounds; budgets. All are equations, slack being columns of their own, so
+that a level is kept by fixing columns alone. Surviving a loss is added as cuts, by ``refuge``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,6 @@ from penstock_policies.engine.optimum.columns import Bundle, Placements, placeme
 from penstock_policies.engine.optimum.groups import Group
 from penstock_policies.engine.optimum.simplex import Flags, Floats, Ints, Program
 from penstock_policies.engine.plan import BudgetLimit, Problem
-from penstock_policies.words import Survive
 
 QUEUE = ((0.5, 0.0), (0.2, 0.001), (0.15, 0.002), (0.1, 0.005), (0.05, 0.01))
 """Parts of a planned capacity and the merit that queueing costs a request there, the heaviest of the cluster's: enough
@@ -35,8 +34,8 @@ class Level(IntEnum):
     SURVIVAL = 1
     SLO = 2
     BOUNDS = 3
-    TIER = 4
-    BUDGET = 5
+    BUDGET = 4
+    TIER = 5
     MERIT = 6
 
 
@@ -57,12 +56,16 @@ class Formulation:
     first_bundle: int
     queues: Ints
     """Cluster number, segment to its column."""
+    within: Sequence[Sequence[int]]
+    """Cluster number to the columns of load up to full."""
     beyond: Mapping[int, tuple[int, ...]]
     """Cluster number to the columns of load beyond its capacity."""
     bounds: tuple[tuple[int, str, tuple[int, int]], ...]
     """Group, why, columns of the breach."""
     budgets: tuple[tuple[int, int], ...]
     """For each budget, the row and the column of the breach."""
+    missing: Mapping[str, int]
+    """Lost cluster to the column of the breach: slots that the others lack. Cuts alone bind it."""
     load_row: int
     """Of the first cluster."""
     slack: tuple[int, ...]
@@ -98,21 +101,38 @@ class Formulation:
 
 
 def formulate(
-    problem: Problem, groups: Sequence[Group], demand: Sequence[float], *, linked: bool = True
+    problem: Problem,
+    groups: Sequence[Group],
+    demand: Sequence[float],
+    survived: Sequence[str] = (),
+    *,
+    linked: bool = True,
 ) -> Formulation:
-    """Write the program of ``groups`` that carry ``demand``; unless ``linked``, as if clusters had room for all."""
-    return _Writer(problem, groups, demand, linked=linked).written()
+    """Write the program of ``groups`` that carry ``demand``; unless ``linked``, as if clusters had room for all.
+
+    ``survived`` are the clusters whose loss is to be survived. What that asks for is added as cuts.
+    """
+    return _Writer(problem, groups, demand, survived, linked=linked).written()
 
 
 class _Writer:
     """Writes the program: placements in one go, the columns after them one by one."""
 
-    def __init__(self, problem: Problem, groups: Sequence[Group], demand: Sequence[float], *, linked: bool) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        groups: Sequence[Group],
+        demand: Sequence[float],
+        survived: Sequence[str],
+        *,
+        linked: bool,
+    ) -> None:
         self._problem = problem
         self._groups = groups
         self._demand = demand
         names = tuple(sorted({name for group in groups for name in group.clusters}))
         self._clusters = names
+        self._survived = survived
         self._linked = linked
         self._number = {name: number for number, name in enumerate(names)}
         self._placed = placements(groups, demand, problem.capacity, self._number)
@@ -132,6 +152,8 @@ class _Writer:
         self._beyond: dict[int, tuple[int, ...]] = {}
         self._bounds: list[tuple[int, str, tuple[int, int]]] = []
         self._budgets: list[tuple[int, int]] = []
+        self._within: list[list[int]] = []
+        self._missing: dict[str, int] = {}
 
     def written(self) -> Formulation:
         placed = self._placed
@@ -145,7 +167,9 @@ class _Writer:
         self._write_held_ceilings()
         self._write_bounds()
         if self._linked:
-            self._write_survival()
+            self._missing = {
+                name: self._column([], breach=True, costs={Level.SURVIVAL: 1.0}) for name in self._survived
+            }
             for number, budget in enumerate(self._problem.budgets):
                 self._write_budget(number, budget)
         return self._formulation()
@@ -204,6 +228,7 @@ class _Writer:
                 if width > 0
             )
             self._queues.append(segments)
+            self._within.append([*segments, *self._beyond[number][: int(full > capacity)]])
 
     def _columns_of(self, group: int) -> slice:
         bounds = np.searchsorted(self._placed.group, (group, group + 1))
@@ -248,44 +273,6 @@ class _Writer:
                 above = self._column([(row, -1.0)], breach=True, costs=breach)
                 self._slack.append(within)
                 self._bounds.append((number, bound.why, (short, above)))
-
-    def _write_survival(self) -> None:
-        asked = {group.survive for group in self._groups}
-        if Survive.ANY in asked:
-            for name in self._clusters:
-                self._write_loss(Survive.ANY, name)
-        if Survive.SPOT in asked:
-            for name in sorted(self._problem.spot.intersection(self._clusters)):
-                self._write_loss(Survive.SPOT, name)
-
-    def _write_loss(self, kind: Survive, name: str) -> None:
-        """What rows that ask for it have at ``name`` shall find room at the others, up to full."""
-        excused = {name, *(self._problem.spot if kind is Survive.SPOT else ())}
-        rest = {
-            clusters: frozenset(clusters) - excused if name in clusters else frozenset[str]()
-            for clusters in {group.clusters for group in self._groups}
-        }
-        # Rows that have nobody else to turn to cannot be helped, and shall not stand in the way.
-        asking = np.array([group.survive is kind and bool(rest[group.clusters]) for group in self._groups])
-        others = frozenset[str]().union(
-            *(rest[group.clusters] for group, asks in zip(self._groups, asking, strict=True) if asks)
-        )
-        if not others:
-            return
-        row = self._row(sum(self._problem.full[one] for one in sorted(others)))
-        placed = self._placed
-        lost = np.flatnonzero((placed.cluster == self._number[name]) & asking[placed.group]).astype(np.int32)
-        self._blocks.append((np.full(len(lost), row, dtype=np.int32), lost, placed.work[lost]))
-        for offset, bundle in enumerate(placed.bundles):
-            group = self._groups[bundle.group]
-            for at, part in bundle.parts:
-                if asking[bundle.group] and group.clusters[at] == name:
-                    self._entries.append((row, self._first_bundle + offset, part * group.work[at]))
-        for one in sorted(others):
-            number = self._number[one]
-            self._entries.extend((row, column, 1.0) for column in (*self._queues[number], *self._beyond[number]))
-        self._slack.append(self._column([(row, 1.0)]))
-        self._column([(row, -1.0)], breach=True, costs={Level.SURVIVAL: 1.0})
 
     def _write_budget(self, number: int, budget: BudgetLimit) -> None:
         row = self._row(max(0.0, budget.usd_per_second))
@@ -336,9 +323,11 @@ class _Writer:
             },
             first_bundle=self._first_bundle,
             queues=np.array(self._queues, dtype=np.int32),
+            within=self._within,
             beyond=self._beyond,
             bounds=tuple(self._bounds),
             budgets=tuple(self._budgets),
+            missing=self._missing,
             load_row=self._load_row,
             slack=tuple(self._slack),
         )

@@ -5,7 +5,7 @@ proportion, bounds that its clusters cannot keep bow, and what is said of cluste
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,6 +53,8 @@ class Group:
     spread: float
     move_merit: float
     survive: Survive
+    unsound: frozenset[str]
+    """Clusters that recover or leave: no room there counts when another is lost."""
     budgets: tuple[frozenset[str], ...]
     """For each budget, the clusters at which these rows count."""
 
@@ -74,12 +76,17 @@ class _Coefficients(NamedTuple):
     spread: float
     move_merit: float
     survive: Survive
+    unsound: frozenset[str]
     restricted: bool
     budgets: tuple[frozenset[str], ...]
 
 
-def gather(rows: Iterable[RowProblem], budgets: Sequence[BudgetLimit] = ()) -> list[Group]:
-    """Gather the rows that have clusters, in the order they come in.
+def gather(
+    rows: Iterable[RowProblem],
+    budgets: Sequence[BudgetLimit] = (),
+    kept: Mapping[RowKey, Mapping[str, float]] | None = None,
+) -> list[Group]:
+    """Gather the rows that have clusters, in the order they come in. Those in ``kept`` keep to the shares there.
 
     Raises:
         SolverError: a figure of a row is not finite or out of its range.
@@ -88,13 +95,15 @@ def gather(rows: Iterable[RowProblem], budgets: Sequence[BudgetLimit] = ()) -> l
     alike: dict[_Coefficients, list[RowProblem]] = {}
     for row in rows:
         if row.clusters:
-            alike.setdefault(_coefficients(row, budgets), []).append(row)
+            coefficients = _coefficients(row, budgets, kept.get(row.key) if kept else None)
+            alike.setdefault(coefficients, []).append(row)
     return [_group(coefficients, members) for coefficients, members in alike.items()]
 
 
-def _coefficients(row: RowProblem, budgets: Sequence[BudgetLimit]) -> _Coefficients:
-    clusters = row.clusters
-    ceiling, incumbent = row.ceiling, row.incumbent
+def _coefficients(row: RowProblem, budgets: Sequence[BudgetLimit], kept: Mapping[str, float] | None) -> _Coefficients:
+    clusters, incumbent = row.clusters, row.incumbent
+    ceiling = [row.ceiling.get(name, 1.0) for name in clusters]
+    bounded = [name for name, most in zip(clusters, ceiling, strict=True) if most < 1] if min(ceiling) < 1 else ()
     return _Coefficients(
         clusters,
         row.demand <= 0,
@@ -102,7 +111,7 @@ def _coefficients(row: RowProblem, budgets: Sequence[BudgetLimit]) -> _Coefficie
         tuple(map(row.merit.__getitem__, clusters)),
         tuple(map(row.cost.__getitem__, clusters)) if budgets else (),
         tuple(map(row.tier.__getitem__, clusters)),
-        tuple([ceiling.get(name, 1.0) for name in clusters]),
+        tuple(ceiling if kept is None else [kept[name] for name in clusters]),
         tuple([incumbent.get(name, 0.0) for name in clusters]),
         row.slow,
         row.bounds,
@@ -110,6 +119,7 @@ def _coefficients(row: RowProblem, budgets: Sequence[BudgetLimit]) -> _Coefficie
         row.spread,
         row.move_merit,
         row.survive,
+        frozenset(bounded),
         row.data_class is DataClass.RESTRICTED,
         tuple([budget.members.get(row.key, frozenset()) for budget in budgets]),
     )
@@ -145,6 +155,7 @@ def _group(alike: _Coefficients, rows: Sequence[RowProblem]) -> Group:
         spread=alike.spread,
         move_merit=alike.move_merit,
         survive=alike.survive,
+        unsound=alike.unsound,
         budgets=alike.budgets,
     )
 

@@ -1,0 +1,67 @@
+"""What the engine makes of the feeds' figures: a feed that is read well may still say nothing it believes. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from penstock_policies.decision import Decision, Stage
+from penstock_policies.policyset import PolicySet
+
+_REFUSALS = {"price refused", "carbon intensity refused"}
+
+
+@dataclass(frozen=True, slots=True)
+class FeedTrouble:
+    """One key of a feed whose figure is not what clusters are judged by."""
+
+    feed: str
+    key: str
+    refused: str
+    """Why the engine refuses the figure; empty where it refuses none, and the accepted one is too old."""
+    accepted_age: float | None
+    """Seconds since the figure that holds was read; None where none was ever accepted."""
+
+    @property
+    def sentence(self) -> str:
+        """All of it for people."""
+        age = self.accepted_age
+        holds = "none was accepted yet" if age is None else f"the last accepted, {age:.0f} s old, holds"
+        if self.refused:
+            return f"Cost feed {self.feed}: its figure for {self.key} is refused ({self.refused}); {holds}"
+        return f"Cost feed {self.feed}: no figure for {self.key} is newer than {age or 0.0:.0f} s; it moves no traffic"
+
+
+def feed_troubles(policy: PolicySet, decision: Decision) -> list[FeedTrouble]:
+    """List the keys whose figures are refused, or accepted longer ago than their feed's ``maxAge``, sorted."""
+    refused = {
+        (str(note.fields["feed"]), str(note.fields["key"])): str(note.fields.get("why", ""))
+        for note in decision.notes
+        if note.stage is Stage.SANITISE and note.message in _REFUSALS and {"feed", "key"} <= note.fields.keys()
+    }
+    ages = accepted_ages(policy, decision)
+    found = []
+    for feed, key in sorted({*refused, *ages}):
+        if feed not in policy.feeds:
+            continue
+        age, why = ages.get((feed, key)), refused.get((feed, key), "")
+        if why or (age is not None and age > policy.feeds[feed].spec.max_age):
+            found.append(FeedTrouble(feed, key, why, age))
+    return found
+
+
+def accepted_ages(policy: PolicySet, decision: Decision) -> Mapping[tuple[str, str], float]:
+    """Give, by feed and key, the seconds since the figure was read that a decision went by."""
+    memory = (decision.memory.prices, decision.memory.carbon)
+    return {
+        (feed, key): max(0.0, decision.at - figures[feed][key][1])
+        for feed, key in _used(policy)
+        for figures in memory
+        if key in figures.get(feed, {})
+    }
+
+
+def _used(policy: PolicySet) -> Iterator[tuple[str, str]]:
+    for cluster in policy.clusters.values():
+        cost, carbon = cluster.spec.cost, cluster.spec.carbon
+        for feed, key in ((cost.feed, cost.key), (carbon.feed, carbon.key)):
+            if feed is not None and key is not None:
+                yield feed, key
