@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from penstock_policies.decision import Decision, Note, Row, Rung, Stage
 from penstock_policies.engine import optimum, waterfall
 from penstock_policies.engine.fallback import fallen_row, overloads
-from penstock_policies.engine.plan import Outcome, Problem, RowPlan, Solution, Solver, SolverError
+from penstock_policies.engine.plan import Outcome, Problem, RowPlan, Solution, Solver, SolverError, sound
 from penstock_policies.engine.problem import problem_of
 from penstock_policies.engine.rows import planned_rows
 from penstock_policies.engine.situation import Situation, understand
@@ -146,11 +146,11 @@ def _marked(row: Row, rung: Rung, falls: tuple[_Fall, ...]) -> Row:
 def _planned(situation: Situation, draft: _Draft, solver: Solver) -> tuple[_Draft, dict[RowKey, Row]]:
     """Plan the waiting rows in the room that the others leave, each cluster under a ramped drain in what is left."""
     problem = _room_left(draft)
-    solution = solver(problem)
+    solution = sound(problem, solver(problem))
     ramping = {name: factor for name, factor in situation.draining.items() if 0 < factor < 1}
     if ramping:
         problem = _with_ramps(problem, solution.plans, ramping)
-        solution = solver(problem)
+        solution = sound(problem, solver(problem))
     if len(draft.waiting) < len(draft.problem.rows):
         asked = {row.key: row for row in problem.rows}
         problem = replace(draft.problem, rows=tuple(asked.get(row.key, row) for row in draft.problem.rows))

@@ -133,3 +133,25 @@ class Solution:
 Solver = Callable[[Problem], Solution]
 """Answers for every row of the problem that has clusters. Deterministic, whatever the order of rows and clusters.
 Raises :class:`SolverError` when it has no answer."""
+
+_ROUNDING = 1e-6
+
+
+def sound(problem: Problem, solution: Solution) -> Solution:
+    """Give a solver's answer back if it can be one.
+
+    Raises:
+        SolverError: a row has no plan, or one that is no distribution over its clusters.
+
+    """
+    for row in problem.rows:
+        if not row.clusters:
+            continue
+        plan = solution.plans.get(row.key)
+        shares = plan.shares if plan is not None else {}
+        # Written so that whatever is not a number fails as well.
+        if not (abs(sum(shares.values()) - 1) <= _ROUNDING and min(shares.values()) >= -_ROUNDING):
+            raise SolverError(f"no plan of {row.key.policy} that adds up: {dict(shares)}")
+        if stray := shares.keys() - row.clusters:
+            raise SolverError(f"a plan of {row.key.policy} names {sorted(stray)}")
+    return solution

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from penstock_policies.decision import TOTAL_WEIGHT, Row
+from penstock_policies.decision import TOTAL_WEIGHT, Move, Row
 from penstock_policies.engine.budgets import unaffordable
 from penstock_policies.engine.objective import FIGURES, Fleet, figure, fleet, scale, usd_of_request
 from penstock_policies.engine.plan import Bound, BudgetLimit, Problem, RowProblem
@@ -119,7 +119,8 @@ def _row_problem(
     wanted = situation.wishes[key.policy]
     parts = wanted.objective.parts
     before = situation.previous.rows.get(key) if situation.previous is not None else None
-    incumbent = dict(before.target) if before is not None else {}
+    held = frozenset[str]() if shared.stale[key.policy].isdisjoint(clusters) else frozenset(clusters)
+    incumbent = _incumbent(before, held)
     merit = _merits(clusters, parts, figures, scales)
     tokens = situation.tokens[key]
     return RowProblem(
@@ -139,12 +140,24 @@ def _row_problem(
             (*_share_bounds(policy, wanted.shares, clusters), *canary_bounds(policy, key, clusters)),
             shared.unaffordable[key.policy],
         ),
-        held=frozenset[str]() if shared.stale[key.policy].isdisjoint(clusters) else frozenset(clusters),
+        held=held,
         spread=parts.get(Measure.SPREAD, 0.0),
         move_merit=_MOVE * sum(merit.get(name, 0.0) * share for name, share in incumbent.items()),
         usd_per_merit=scales[Measure.COST] if set(parts) == {Measure.COST} else 0.0,
         survive=spec.survive,
     )
+
+
+def _incumbent(before: Row | None, held: frozenset[str]) -> dict[str, float]:
+    """Give the shares that a move starts from: those planned before.
+
+    Held ones are those in force where the row was on its way for merit, for what made that look good is stale.
+    """
+    if before is None:
+        return {}
+    if held and before.weights and before.move is Move.COST:
+        return {name: weight / TOTAL_WEIGHT for name, weight in before.weights.items()}
+    return dict(before.target)
 
 
 def _ceilings(ceiling: Mapping[str, float], unheard: frozenset[str], before: Row | None) -> Mapping[str, float]:

@@ -63,7 +63,7 @@ def planned_rows(situation: Situation, problem: Problem, solution: Solution) -> 
     common = _Common(
         overloaded=overloaded,
         before=_filled_before(situation, paths),
-        full=_filled(problem, {key: path.target for key, path in paths.items()}, _FULL),
+        full=_filled(problem, {key: path.target for key, path in paths.items() if path.plan is not None}, _FULL),
         recovering=frozenset(name for name, one in health.items() if _recovering(one, situation.now)),
         down={name: f"down: {one.reason}" for name, one in health.items() if one.state is HealthState.DOWN},
         reported_at={region: _reported_at(situation, region) for region in situation.policy.regions()},
@@ -102,7 +102,7 @@ def _filled(problem: Problem, shares: Mapping[RowKey, Mapping[str, float]], leve
     load = dict.fromkeys(problem.capacity, 0.0)
     for row in problem.rows:
         demand, work = row.demand, row.work
-        for name, share in shares[row.key].items():
+        for name, share in shares.get(row.key, {}).items():
             if share > 0 and name in work:
                 load[name] += demand * share * work[name]
     return frozenset(name for name, amount in load.items() if amount > problem.capacity[name] * level)

@@ -110,7 +110,8 @@ def _advanced(before: float, showing: _Showing, elapsed: float) -> float:
         return before * math.exp(-elapsed / _DECAY) if showing.fits else before
     if saturated(showing.load, showing.engine, showing.slots):
         return before
-    return before + _GROWTH * elapsed
+    # Silence is no proof of being well.
+    return before + _GROWTH * elapsed if showing.load.reporters > 0 or showing.engine is not None else before
 
 
 def _carried(showing: _Showing) -> float | None:
