@@ -17,8 +17,9 @@ Tokens = tuple[float, float]
 Counts = tuple[float, float, float]
 """Prompt tokens, generated tokens and the requests that had them, counted with fading memory."""
 
-_MEMORY = 60.0
-"""Time constant in seconds: sizes scatter widely from request to request, and prices need no haste."""
+_MEMORY = 30.0
+"""Time constant in seconds: sizes scatter widely from request to request, yet traffic changes its kind within a minute,
+and clusters fill while the mean is still of the last one."""
 _LONGEST = 5.0
 """Seconds that a report may speak for: what lies between two decisions far apart nobody looked at."""
 _LEAST_RATE = 0.1
