@@ -1,27 +1,27 @@
-"""What engines say of themselves: one task per endpoint of a vLLM cluster, reading ``/metrics`` and writing the board.
+"""What engines say of themselves: one task per metrics page of a cluster, reading it and writing the board.
 
 Owned by the composition root, which calls :meth:`EngineMetrics.apply` for every new policy set (after the board's own
 ``apply``). Endpoints that did not change keep their task and their readings. An endpoint that is out of reach is left
-out of its cluster's sums, since it carries nothing; one that answers, but not with a vLLM server's metrics, makes them
-unknown, since it may carry much. None of it is ever needed: the engine steers by the edge's load reports where engines
-are silent.
+out of its cluster's sums, since it carries nothing; one that answers, but not with its engine's metrics, makes them
+unknown, since it may carry much, and so does one whose page has a port of its own and is out of reach. None of it is
+ever needed: the engine steers by the edge's load reports where engines are silent.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from penstock.signals.board import ObservationBoard
+from penstock.signals.engine_figures import Figures
+from penstock.signals.engine_pages import EnginePage, engine_pages
 from penstock.signals.engine_readings import Reading, Window, cluster_load
+from penstock.signals.engine_text import EngineTextError, parse
 from penstock.signals.metrics_page import MetricsPages, Scrape, ScrapeError
-from penstock.signals.vllm_text import MetricsTextError, VllmFigures, parse
 from penstock.signals.workers import Workers
 from penstock_policies.policyset import PolicySet
-from penstock_policies.schema import Endpoint
-from penstock_policies.words import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -37,21 +37,32 @@ SILENT: Final = 3 * INTERVAL
 CONCURRENCY: Final = 64
 """Readings in flight at once: parsing them is this process's work, so a fleet's must not come in one beat."""
 
+LARGE: Final = 256 * 1024
+"""Characters of a page above which it is read in a thread: some milliseconds of the loop that also serves Envoys."""
+
 
 @dataclass(slots=True)
 class _Watched:
-    """One endpoint."""
+    """One page."""
 
+    page: EnginePage
     window: Window
     blind: bool = False
-    """It answers, but not with metrics."""
+    """Its place answers, but not with metrics."""
+    told: bool = False
+    """Its failure is in the log."""
+
+    def fresh(self, now: float) -> bool:
+        """Tell whether it was read lately."""
+        latest = self.window.latest()
+        return latest is not None and now - latest.at <= SILENT
 
 
-Fetch = Callable[[Endpoint], Awaitable[str]]
+Fetch = Callable[[EnginePage], Awaitable[str]]
 
 
 class EngineMetrics:
-    """Reads every vLLM endpoint there is. ``fetch``, ``sleep`` and ``jitter`` are replaced in tests."""
+    """Reads every engine that serves metrics. ``fetch``, ``sleep`` and ``jitter`` are replaced in tests."""
 
     def __init__(
         self,
@@ -70,20 +81,20 @@ class EngineMetrics:
         self._jitter = jitter or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._gate = asyncio.Semaphore(CONCURRENCY)
         self._watched: dict[str, dict[str, _Watched]] = {}
-        self._workers = Workers[tuple[str, str], Endpoint]("engine metrics", self._work)
+        self._workers = Workers[tuple[str, str], EnginePage]("engine metrics", self._work)
 
     async def apply(self, policy_set: PolicySet) -> None:
         """Read the endpoints of this policy set and no others."""
         wanted = {
-            (name, endpoint.key): endpoint
+            (name, key): page
             for name, cluster in policy_set.clusters.items()
-            if cluster.spec.engine is Engine.VLLM
-            for endpoint in cluster.spec.endpoints
+            for key, page in engine_pages(cluster.spec).items()
         }
         kept: dict[str, dict[str, _Watched]] = {}
-        for cluster, key in wanted:
+        for (cluster, key), page in wanted.items():
             before = self._watched.get(cluster, {}).get(key)
-            kept.setdefault(cluster, {})[key] = before or _Watched(Window())
+            same = before is not None and before.page == page
+            kept.setdefault(cluster, {})[key] = before if before and same else _Watched(page, Window())
         for cluster in self._watched.keys() - kept.keys():
             self._board.set_engine(cluster, None)
         self._watched = kept
@@ -95,46 +106,52 @@ class EngineMetrics:
         await self._workers.stop()
         await self._pages.close()
 
-    async def _work(self, key: tuple[str, str], endpoint: Endpoint) -> None:
+    def figures(self, cluster: str) -> Mapping[str, Figures]:
+        """Return all that the pages of a cluster say, by ``address:port``, of those that were read lately."""
+        now = self._clock()
+        return {
+            key: latest.figures
+            for key, each in self._watched.get(cluster, {}).items()
+            if each.fresh(now) and (latest := each.window.latest()) is not None
+        }
+
+    async def _work(self, key: tuple[str, str], page: EnginePage) -> None:
         await self._sleep(self._jitter.uniform(0, INTERVAL))
         while True:
-            await self._read(*key, endpoint)
+            await self._read(*key, page)
             await self._sleep(INTERVAL * self._jitter.uniform(1 - JITTER, 1 + JITTER))
 
-    async def _read(self, cluster: str, key: str, endpoint: Endpoint) -> None:
+    async def _read(self, cluster: str, key: str, page: EnginePage) -> None:
         watched = self._watched[cluster][key]
         try:
             async with self._gate:
-                figures = await self._figures(endpoint)
+                figures = await self._figures(page)
         except ScrapeError as error:
-            blind = error.kind is Scrape.NOT_METRICS
-            if blind and not watched.blind:
+            watched.blind = error.kind is Scrape.NOT_METRICS
+            if watched.blind:
+                watched.window = Window()
+            if (watched.blind or page.apart) and not watched.told:
+                watched.told = True
                 facts = {"cluster": cluster, "endpoint": key, "detail": str(error)}
                 logger.warning("endpoint gives no metrics, its cluster's own figures are unknown", extra=facts)
-            watched.blind = blind
-            if blind:
-                watched.window = Window()
         else:
-            watched.blind = False
+            watched.blind = watched.told = False
             watched.window.add(Reading(self._clock(), figures))
         self._pin(cluster)
 
-    async def _figures(self, endpoint: Endpoint) -> VllmFigures:
-        text = await self._fetch(endpoint)
+    async def _figures(self, page: EnginePage) -> Figures:
+        text = await self._fetch(page)
         try:
-            return parse(text)
-        except MetricsTextError as error:
+            if len(text) > LARGE:
+                return await asyncio.to_thread(parse, text, page.engine)
+            return parse(text, page.engine)
+        except EngineTextError as error:
             raise ScrapeError(Scrape.NOT_METRICS, str(error)) from error
 
     def _pin(self, cluster: str) -> None:
         now = self._clock()
-        endpoints = self._watched[cluster].values()
-        if any(each.blind for each in endpoints):
+        pages = self._watched[cluster].values()
+        if any(each.blind or (each.page.apart and not each.fresh(now)) for each in pages):
             self._board.set_engine(cluster, None)
             return
-        heard = [
-            each.window
-            for each in endpoints
-            if (latest := each.window.latest()) is not None and now - latest.at <= SILENT
-        ]
-        self._board.set_engine(cluster, cluster_load(heard))
+        self._board.set_engine(cluster, cluster_load([each.window for each in pages if each.fresh(now)]))

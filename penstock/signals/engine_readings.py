@@ -6,10 +6,10 @@ A :class:`Window` holds the latest readings of one endpoint; :func:`cluster_load
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from penstock.signals.vllm_text import VllmFigures
+from penstock.signals.engine_figures import COUNTERS, HISTOGRAMS, Buckets, Figures, merged
 from penstock_policies.observations import EngineLoad
 
 WINDOW: Final = 15.0
@@ -28,7 +28,7 @@ class Reading:
     """What one endpoint said at a moment (Unix seconds as this process received it)."""
 
     at: float
-    figures: VllmFigures
+    figures: Figures
 
 
 class Window:
@@ -53,7 +53,7 @@ class Window:
         """Return the newest reading."""
         return self._readings[-1] if self._readings else None
 
-    def grown(self) -> tuple[float, VllmFigures] | None:
+    def grown(self) -> tuple[float, Figures] | None:
         """Return the seconds between the oldest and the newest reading, and what the counters grew by meanwhile."""
         if not self._readings:
             return None
@@ -61,43 +61,68 @@ class Window:
         span = last.at - first.at
         if span < LEAST_SPAN:
             return None
-        return span, VllmFigures(
-            running=last.figures.running,
-            waiting=last.figures.waiting,
-            prompt_tokens=last.figures.prompt_tokens - first.figures.prompt_tokens,
-            output_tokens=last.figures.output_tokens - first.figures.output_tokens,
-            ttft={bound: count - first.figures.ttft.get(bound, 0.0) for bound, count in last.figures.ttft.items()},
+        old, new = first.figures, last.figures
+        return span, replace(
+            new,
+            prompt_tokens=_growth(old.prompt_tokens, new.prompt_tokens),
+            output_tokens=_growth(old.output_tokens, new.output_tokens),
+            prefix_hits=_growth(old.prefix_hits, new.prefix_hits),
+            prefix_lookups=_growth(old.prefix_lookups, new.prefix_lookups),
+            ttft=_grown(old.ttft, new.ttft),
+            inter_token=_grown(old.inter_token, new.inter_token),
         )
 
 
-def _reset(before: VllmFigures, after: VllmFigures) -> bool:
-    return (
-        after.prompt_tokens < before.prompt_tokens
-        or after.output_tokens < before.output_tokens
-        or any(after.ttft.get(bound, 0.0) < count for bound, count in before.ttft.items())
-    )
+def _growth(before: float | None, after: float | None) -> float | None:
+    return after - before if before is not None and after is not None else None
+
+
+def _grown(before: Buckets | None, after: Buckets | None) -> Buckets | None:
+    if before is None or after is None:
+        return None
+    return {bound: count - before[bound] for bound, count in after.items()}
+
+
+def _reset(before: Figures, after: Figures) -> bool:
+    return any(
+        (growth := _growth(getattr(before, name), getattr(after, name))) is not None and growth < 0 for name in COUNTERS
+    ) or any(_begun_anew(getattr(before, name), getattr(after, name)) for name in HISTOGRAMS)
+
+
+def _begun_anew(before: Buckets | None, after: Buckets | None) -> bool:
+    """Tell whether a histogram counts from the beginning again, or by other bounds."""
+    if before is None or after is None:
+        return False
+    return before.keys() != after.keys() or any(after[bound] < count for bound, count in before.items())
 
 
 def cluster_load(windows: Sequence[Window]) -> EngineLoad | None:
-    """Sum what the endpoints of a cluster say; None when none says anything. As old as the oldest of its parts."""
+    """Sum what the endpoints of a cluster say; None when none says anything. As old as the oldest of its parts.
+
+    A sum of some of the endpoints, taken for that of all, would be a lie: what one of them does not tell is unknown.
+    """
     readings = [reading for window in windows if (reading := window.latest()) is not None]
     if not readings:
         return None
     grown = [each for window in windows if (each := window.grown()) is not None]
-    # A rate of some of the endpoints, taken for that of all, would be a lie.
     whole = len(grown) == len(readings)
-    buckets: dict[float, float] = {}
-    for _, figures in grown:
-        for bound, count in figures.ttft.items():
-            buckets[bound] = buckets.get(bound, 0.0) + count
     return EngineLoad(
         at=min(reading.at for reading in readings),
-        waiting=math.fsum(reading.figures.waiting for reading in readings),
-        running=math.fsum(reading.figures.running for reading in readings),
-        prompt_tokens=math.fsum(figures.prompt_tokens / span for span, figures in grown) if whole else None,
-        output_tokens=math.fsum(figures.output_tokens / span for span, figures in grown) if whole else None,
-        ttft_p95=percentile(buckets, 0.95),
+        waiting=_total([reading.figures.waiting for reading in readings]),
+        running=_total([reading.figures.running for reading in readings]),
+        prompt_tokens=_total([_rate(figures.prompt_tokens, span) for span, figures in grown]) if whole else None,
+        output_tokens=_total([_rate(figures.output_tokens, span) for span, figures in grown]) if whole else None,
+        ttft_p95=percentile(merged([each.ttft for _, each in grown if each.ttft is not None]) or {}, 0.95),
     )
+
+
+def _rate(growth: float | None, span: float) -> float | None:
+    return growth / span if growth is not None else None
+
+
+def _total(parts: Sequence[float | None]) -> float | None:
+    known = [part for part in parts if part is not None]
+    return math.fsum(known) if len(known) == len(parts) else None
 
 
 def percentile(buckets: Mapping[float, float], share: float) -> float | None:

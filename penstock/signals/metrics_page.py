@@ -1,4 +1,7 @@
-"""Fetching the page of metrics that an engine serves, over HTTP."""
+"""Fetching the page of metrics that an engine serves, over HTTP.
+
+Nothing of a page or of its path gets into the text of an error: either may hold what no log should.
+"""
 
 import asyncio
 from enum import Enum
@@ -7,16 +10,19 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
+from penstock.signals.engine_pages import EnginePage
 from penstock.signals.trust import trust
-from penstock_policies.schema import Endpoint
 
 HTTP_SECONDS: Final = 1.5
 """For the whole of a page: less than the interval between two, so that a hung server is noticed by the next."""
 
-MOST_BYTES: Final = 2 * 1024 * 1024
-"""A vLLM server with every series there is has some hundred kilobytes."""
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""A vLLM server with every series there is has some hundred kilobytes; a Ray node has that of each of its replicas."""
 
-_PATH: Final = "/metrics"
+_OPENMETRICS: Final = "application/openmetrics-text"
+_ACCEPTED: Final = f"text/plain;version=0.0.4,{_OPENMETRICS};version=1.0.0;q=0.5,*/*;q=0.1"
+_OTHER: Final = frozenset({"text/html", "application/json"})
+"""What proxies, sign-in pages and APIs answer with. Other types are let pass: not every server says what it sends."""
 
 
 class Scrape(Enum):
@@ -46,8 +52,8 @@ class MetricsPages:
         if session is not None:
             await session.close()
 
-    async def __call__(self, endpoint: Endpoint) -> str:
-        """Return an endpoint's page.
+    async def __call__(self, page: EnginePage) -> str:
+        """Return a page.
 
         Raises:
             ScrapeError: it gave none.
@@ -57,10 +63,12 @@ class MetricsPages:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"user-agent": "penstock-metrics"},
+                # Compressed, a small answer could become a huge one.
+                headers={"user-agent": "penstock-metrics", "accept": _ACCEPTED, "accept-encoding": "identity"},
+                auto_decompress=False,
             )
-        tls = endpoint.tls
-        url = URL(f"{'http' if tls is None else 'https'}://{endpoint.key}{_PATH}", encoded=True)
+        tls = page.endpoint.tls
+        url = URL(f"{'http' if tls is None else 'https'}://{page.endpoint.key}{page.path}", encoded=True)
         try:
             async with (
                 asyncio.timeout(HTTP_SECONDS),
@@ -74,12 +82,19 @@ class MetricsPages:
             ):
                 if response.status != 200:
                     raise ScrapeError(Scrape.NOT_METRICS, f"HTTP {response.status}")
-                content = await _limited(response)
+                if response.content_type in _OTHER:
+                    raise ScrapeError(Scrape.NOT_METRICS, f"answers with {response.content_type}")
+                if response.headers.get("content-encoding", "identity") != "identity":
+                    raise ScrapeError(Scrape.NOT_METRICS, "answers compressed, unasked")
+                text = (await _limited(response)).decode(errors="replace")
+                openmetrics = response.content_type == _OPENMETRICS
         except TimeoutError as error:
             raise ScrapeError(Scrape.UNREACHABLE, f"no answer within {HTTP_SECONDS:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ScrapeError(Scrape.UNREACHABLE, str(error) or type(error).__name__) from error
-        return content.decode(errors="replace")
+            raise ScrapeError(Scrape.UNREACHABLE, _words(error)) from None
+        if not text.endswith(("# EOF", "# EOF\n") if openmetrics else "\n"):
+            raise ScrapeError(Scrape.NOT_METRICS, "a page that ends in the middle")
+        return text
 
 
 async def _limited(response: aiohttp.ClientResponse) -> bytes:
@@ -89,3 +104,10 @@ async def _limited(response: aiohttp.ClientResponse) -> bytes:
         if len(content) > MOST_BYTES:
             raise ScrapeError(Scrape.NOT_METRICS, f"more than {MOST_BYTES} bytes")
     return bytes(content)
+
+
+def _words(error: Exception) -> str:
+    """Say what went wrong without the address asked, whose path may hold a key, and without what was answered."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__

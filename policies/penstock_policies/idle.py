@@ -9,13 +9,17 @@ from penstock_policies.catalogue import Catalogue, Written
 from penstock_policies.problems import Problem, listed, shown
 from penstock_policies.schema import Cluster, ResidencyRule, TrafficPolicy
 from penstock_policies.suggestions import closest
-from penstock_policies.words import DataClass
+from penstock_policies.words import DataClass, Engine
+
+_WITHOUT_METRICS = frozenset({Engine.OLLAMA, Engine.OPENAI})
+"""Engines that serve no metrics of their load; Envoy's own statistics tell of them."""
 
 
 def check(catalogue: Catalogue) -> Iterator[Problem]:
     """Every document, or part of one, that matches nothing."""
     yield from _unused_clusters(catalogue)
     yield from _unused_feeds(catalogue)
+    yield from _unread_metrics(catalogue)
     yield from _listeners(catalogue)
     for rule in catalogue.residency.values():
         yield from _rule(catalogue, rule)
@@ -30,6 +34,15 @@ def _unused_clusters(catalogue: Catalogue) -> Iterator[Problem]:
         if name not in used:
             yield cluster.warning(
                 ("metadata", "name"), "no policy uses the cluster", expected="a TrafficPolicy naming it"
+            )
+
+
+def _unread_metrics(catalogue: Catalogue) -> Iterator[Problem]:
+    for cluster in catalogue.clusters.values():
+        spec = cluster.document.spec
+        if spec.engine in _WITHOUT_METRICS and spec.metrics.model_fields_set:
+            yield cluster.warning(
+                ("spec", "metrics"), f"nothing is read there: {spec.engine} tells no metrics", expected="no metrics"
             )
 
 

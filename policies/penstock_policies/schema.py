@@ -137,6 +137,15 @@ class Health(Model):
     """How long a recovered cluster stays at each step of its ramp (1 %, then doubling)."""
 
 
+class Metrics(Model):
+    """Where the endpoints of a cluster serve their engine's metrics, on their own addresses."""
+
+    port: Port | None = None
+    """Omitted: the port the engine usually has them on. Any port but an endpoint's own is asked in plain text."""
+    path: HttpPath | None = None
+    """Omitted: the engine's usual path."""
+
+
 class OutlierDetection(Model):
     """Envoy's own passive ejection, in Envoy's words."""
 
@@ -170,6 +179,7 @@ class ClusterSpec(Model):
     model_versions: dict[ModelName, Annotated[str, Field(min_length=1, max_length=128)]] = Field(default_factory=dict)
     """Model to the version served of it. Omitted: not known, and never served where a policy asks for a version."""
     health: Health = Health()
+    metrics: Metrics = Metrics()
     outlier_detection: OutlierDetection = OutlierDetection()
     connect_timeout: Annotated[Seconds, Field(ge=0.01, le=60)] = 0.5
     """From Envoy to an endpoint."""

@@ -124,3 +124,12 @@ def test_restricted_data_without_a_residency_rule_is_a_warning() -> None:
 def test_a_broken_document_does_not_make_others_look_idle() -> None:
     broken = SOUND.replace("clusters: [onprem, cloud]", "clusters: onprem")
     assert [problem.severity for problem in load({"sound.yaml": broken}).problems] == ["error"]
+
+
+def test_metrics_of_an_engine_that_tells_none_are_not_read() -> None:
+    spec = (
+        "{site: cloud, region: x, engine: ollama, models: [m], metrics: {port: 9000}, "
+        "endpoints: [{address: 10.0.0.2, port: 1}], capacity: {concurrency: 1}}"
+    )
+    told = warnings_in(document("Cluster", spec))
+    assert any("spec.metrics: nothing is read there: ollama tells no metrics" in one for one in told)

@@ -36,7 +36,7 @@ spec:
                 "a.yaml:12:3: spec.capacty: unknown field; "
                 "expected one of site, region, engine, models, endpoints, capacity, "
                 "cost, carbon, latency, spot, modelVersions, "
-                'health, outlierDetection, connectTimeout; did you mean "capacity"?'
+                'health, metrics, outlierDetection, connectTimeout; did you mean "capacity"?'
             ),
         ),
         (

@@ -5,16 +5,18 @@ import logging
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import web
+from pydantic import ValidationError
 
 from penstock.signals.board import ObservationBoard
 from penstock.signals.engine_metrics import EngineMetrics
-from penstock.signals.metrics_page import MetricsPages, Scrape, ScrapeError
+from penstock.signals.engine_pages import EnginePage
+from penstock.signals.metrics_page import Scrape, ScrapeError
 from penstock_policies.observations import EngineLoad
 from penstock_policies.policyset import PolicySet
-from penstock_policies.schema import Endpoint
+from penstock_policies.schema import Cluster, Metrics
+from penstock_policies.words import Engine
+from tests.signals import engine_pages
 from tests.signals.signal_policies import cluster, policy_set
-from tests.signals.simulated_servers import serving
 
 ONE, TWO = ("10.0.0.1", 8000), ("10.0.0.2", 8000)
 
@@ -24,6 +26,12 @@ def page(tokens: float, waiting: float = 0.0) -> str:
         f"vllm:num_requests_running 1\nvllm:num_requests_waiting {waiting}\n"
         f"vllm:prompt_tokens_total {tokens}\nvllm:generation_tokens_total {tokens / 10}\n"
     )
+
+
+def of(engine: Engine, *endpoints: tuple[str, int], metrics: Metrics | None = None) -> Cluster:
+    made = cluster("onprem", *endpoints)
+    spec = made.spec.model_copy(update={"engine": engine, "metrics": metrics or Metrics()})
+    return made.model_copy(update={"spec": spec})
 
 
 class Engines:
@@ -53,9 +61,9 @@ class Engines:
     def known(self, name: str = "onprem") -> EngineLoad | None:
         return self.board.snapshot(self.now).engines.get(name)
 
-    async def _fetch(self, endpoint: Endpoint) -> str:
-        self.asked.append(endpoint.key)
-        answer = self.pages.get(endpoint.key, ScrapeError(Scrape.UNREACHABLE, "refused"))
+    async def _fetch(self, page: EnginePage) -> str:
+        self.asked.append(page.endpoint.key + page.path)
+        answer = self.pages.get(page.endpoint.key, ScrapeError(Scrape.UNREACHABLE, "refused"))
         if isinstance(answer, ScrapeError):
             raise answer
         return answer
@@ -125,34 +133,119 @@ async def test_a_cluster_that_leaves_the_policy_is_asked_no_more_and_forgotten(e
     await engines.apply(policy_set([cluster("onprem", ONE)]))
     engines.asked.clear()
     await engines.round()
-    assert engines.asked == ["10.0.0.1:8000"]
+    assert engines.asked == ["10.0.0.1:8000/metrics"]
     assert engines.known("other") is None
 
 
-async def test_only_engines_that_speak_so_are_asked(engines: Engines) -> None:
-    silent = cluster("saas", ONE)
-    spec = silent.spec.model_copy(update={"engine": "openai"})
-    await engines.apply(policy_set([silent.model_copy(update={"spec": spec})]))
+@pytest.mark.parametrize("engine", [Engine.OLLAMA, Engine.OPENAI])
+async def test_engines_that_serve_no_metrics_are_never_asked(engines: Engines, engine: Engine) -> None:
+    await engines.apply(policy_set([of(engine, ONE, metrics=Metrics(port=9090))]))
     await engines.round()
     assert engines.asked == []
 
 
-async def test_pages_are_read_over_http_and_refusals_are_told_from_silence() -> None:
-    async def answer(request: web.Request) -> web.Response:
-        return web.Response(text=page(7) if request.path == "/metrics" else "")
+@pytest.mark.parametrize(
+    ("engine", "asked", "text"),
+    [
+        (Engine.VLLM, "10.0.0.1:8000/metrics", engine_pages.VLLM),
+        (Engine.SGLANG, "10.0.0.1:8000/metrics", engine_pages.SGLANG),
+        (Engine.TRTLLM, "10.0.0.1:8000/prometheus/metrics", engine_pages.TRTLLM),
+        (Engine.TRITON, "10.0.0.1:8002/metrics", engine_pages.TRITON),
+        (Engine.NIM, "10.0.0.1:8000/v1/metrics", engine_pages.NIM),
+        (Engine.TGI, "10.0.0.1:8000/metrics", engine_pages.TGI),
+        (Engine.RAYSERVE, "10.0.0.1:8080/metrics", engine_pages.RAYSERVE),
+    ],
+)
+async def test_every_engine_is_asked_at_its_usual_place_and_fills_the_board(
+    engines: Engines, engine: Engine, asked: str, text: str
+) -> None:
+    await engines.apply(policy_set([of(engine, ONE)]))
+    place = asked.partition("/")[0]
+    engines.pages = {place: text}
+    await engines.round()
+    grown = text.replace("1500", "1700").replace("1000.0", "1200.0").replace(" 700", " 740")
+    # Of 200 requests since, all had their first token between 0.1 and 1 s.
+    for count in ("9", "10"):
+        for ending in ("", ".0"):
+            grown = grown.replace(f"}} {count}{ending}\n", f"}} {200 + int(count)}{ending}\n")
+    engines.pages = {place: grown}
+    await engines.round()
+    assert set(engines.asked) == {asked}
+    known = engines.known()
+    assert known is not None
+    assert (known.prompt_tokens, known.output_tokens) == (100.0, 20.0)
+    assert (known.running, known.waiting) == (7.0, 2.0)
+    if engine is not Engine.TGI:
+        assert known.ttft_p95 is not None
+        assert 0.1 < known.ttft_p95 <= 1.0
+    assert engines.metrics.figures("onprem")[place].running == 7.0
 
-    async def refuse(_: web.Request) -> web.Response:
-        return web.Response(status=401)
 
-    pages = MetricsPages()
-    try:
-        async with serving(answer) as good, serving(refuse) as closed:
-            assert await pages(Endpoint(address="127.0.0.1", port=good)) == page(7)
-            with pytest.raises(ScrapeError, match="HTTP 401") as refused:
-                await pages(Endpoint(address="127.0.0.1", port=closed))
-        with pytest.raises(ScrapeError) as unreachable:
-            await pages(Endpoint(address="127.0.0.1", port=good))
-    finally:
-        await pages.close()
-    assert refused.value.kind is Scrape.NOT_METRICS
-    assert unreachable.value.kind is Scrape.UNREACHABLE
+async def test_a_policy_may_say_where_the_page_is(engines: Engines) -> None:
+    await engines.apply(policy_set([of(Engine.TRITON, ONE, metrics=Metrics(port=9402, path="/inner/metrics"))]))
+    await engines.round()
+    assert engines.asked == ["10.0.0.1:9402/inner/metrics"]
+    await engines.apply(policy_set([of(Engine.TRITON, ONE, metrics=Metrics(port=8000))]))
+    await engines.round()
+    assert engines.asked[1:] == ["10.0.0.1:8000/metrics"]
+
+
+@pytest.mark.parametrize(
+    "metrics", [{"port": 0}, {"port": 65536}, {"path": "metrics"}, {"path": "/a b"}, {"host": "x"}]
+)
+def test_a_place_that_cannot_be_is_refused(metrics: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Metrics.model_validate(metrics)
+
+
+async def test_a_page_shared_by_endpoints_is_counted_once(engines: Engines) -> None:
+    await engines.apply(policy_set([of(Engine.RAYSERVE, ONE, ("10.0.0.1", 8001))]))
+    engines.pages = {"10.0.0.1:8080": engine_pages.RAYSERVE}
+    await engines.round()
+    known = engines.known()
+    assert known is not None
+    assert (len(engines.asked), known.running) == (1, 7.0)
+
+
+async def test_a_page_of_a_port_of_its_own_out_of_reach_makes_figures_unknown_and_is_told_once(
+    engines: Engines, caplog: pytest.LogCaptureFixture
+) -> None:
+    await engines.apply(policy_set([of(Engine.TRITON, ONE, TWO)]))
+    engines.pages = {"10.0.0.1:8002": engine_pages.TRITON}
+    with caplog.at_level(logging.WARNING):
+        await engines.round()
+        await engines.round()
+    assert engines.known() is None
+    assert len(caplog.records) == 1
+    engines.pages["10.0.0.2:8002"] = engine_pages.TRITON
+    await engines.round()
+    assert engines.known() is not None
+
+
+async def test_a_change_of_engine_forgets_what_the_page_was_read_as(engines: Engines) -> None:
+    await engines.apply(policy_set([of(Engine.VLLM, ONE)]))
+    engines.pages = {"10.0.0.1:8000": page(1)}
+    await engines.round()
+    assert engines.metrics.figures("onprem")
+    await engines.apply(policy_set([of(Engine.SGLANG, ONE)]))
+    assert not engines.metrics.figures("onprem")
+    await engines.round()
+    assert engines.known() is None
+
+
+async def test_a_large_page_is_read_like_any_other(engines: Engines, monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned = asyncio.Event()
+    pin = engines.board.set_engine
+
+    def notice(name: str, load: EngineLoad | None) -> None:
+        pin(name, load)
+        pinned.set()
+
+    monkeypatch.setattr(engines.board, "set_engine", notice)
+    await engines.apply(policy_set([of(Engine.VLLM, ONE)]))
+    engines.pages = {"10.0.0.1:8000": "ray_node_disk_usage 1\n" * 50_000 + page(1, waiting=3)}
+    await engines.round()
+    await pinned.wait()
+    known = engines.known()
+    assert known is not None
+    assert known.waiting == 3.0

@@ -4,17 +4,15 @@ import math
 
 import pytest
 
+from penstock.signals.engine_figures import Figures
 from penstock.signals.engine_readings import LEAST_REQUESTS, WINDOW, Reading, Window, cluster_load, percentile
-from penstock.signals.vllm_text import VllmFigures
 
 
-def figures(
-    prompt: float, output: float, *, running: float = 1.0, waiting: float = 0.0, fast: float = 0
-) -> VllmFigures:
-    return VllmFigures(running, waiting, prompt, output, {0.1: fast, math.inf: fast})
+def figures(prompt: float, output: float, *, running: float = 1.0, waiting: float = 0.0, fast: float = 0) -> Figures:
+    return Figures(running, waiting, prompt, output, ttft={0.1: fast, math.inf: fast})
 
 
-def window(*readings: tuple[float, VllmFigures]) -> Window:
+def window(*readings: tuple[float, Figures]) -> Window:
     made = Window()
     for at, each in readings:
         made.add(Reading(at, each))
@@ -82,8 +80,40 @@ def test_a_percentile_is_found_within_its_bucket() -> None:
 
 
 def test_the_time_to_the_first_token_is_of_the_window_alone() -> None:
-    before = VllmFigures(0, 0, 0, 0, {0.1: 10_000.0, 1.0: 10_000.0, math.inf: 10_000.0})
-    after = VllmFigures(0, 0, 0, 0, {0.1: 10_000.0, 1.0: 10_100.0, math.inf: 10_100.0})
+    before = Figures(0, 0, 0, 0, ttft={0.1: 10_000.0, 1.0: 10_000.0, math.inf: 10_000.0})
+    after = Figures(0, 0, 0, 0, ttft={0.1: 10_000.0, 1.0: 10_100.0, math.inf: 10_100.0})
     load = cluster_load([window((0.0, before), (2.0, after))])
     assert load is not None
     assert load.ttft_p95 == pytest.approx(0.1 + 0.9 * 0.95)
+
+
+def test_what_one_endpoint_does_not_tell_is_unknown_of_the_cluster() -> None:
+    whole = window((0.0, figures(0, 0, waiting=1)), (2.0, figures(20, 2, waiting=1)))
+    part = window((0.0, Figures(running=4.0, output_tokens=0.0)), (2.0, Figures(running=4.0, output_tokens=6.0)))
+    load = cluster_load([whole, part])
+    assert load is not None
+    assert (load.running, load.output_tokens) == (5.0, 4.0)
+    assert (load.waiting, load.prompt_tokens) == (None, None)
+
+
+def test_a_figure_that_is_new_on_the_page_has_no_rate_yet() -> None:
+    load = cluster_load([window((0.0, Figures(running=1.0)), (2.0, Figures(running=1.0, prompt_tokens=900.0)))])
+    assert load is not None
+    assert load.prompt_tokens is None
+
+
+def test_a_histogram_that_counts_by_new_bounds_begins_anew() -> None:
+    before = Figures(running=1.0, ttft={0.1: 50.0, math.inf: 50.0})
+    after = Figures(running=1.0, ttft={0.5: 100.0, math.inf: 100.0})
+    load = cluster_load([window((0.0, before), (2.0, after))])
+    assert load is not None
+    assert load.ttft_p95 is None
+
+
+def test_histograms_of_endpoints_with_other_bounds_are_added_where_they_agree() -> None:
+    none, other = {0.1: 0.0, 1.0: 0.0, math.inf: 0.0}, {1.0: 0.0, math.inf: 0.0}
+    first = window((0.0, Figures(ttft=none)), (2.0, Figures(ttft={0.1: 30.0, 1.0: 50.0, math.inf: 50.0})))
+    second = window((0.0, Figures(ttft=other)), (2.0, Figures(ttft={1.0: 45.0, math.inf: 50.0})))
+    load = cluster_load([first, second])
+    assert load is not None
+    assert load.ttft_p95 == pytest.approx(1.0)
