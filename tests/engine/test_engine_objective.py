@@ -265,6 +265,12 @@ def test_sizes_that_are_only_assumed_do_not_overrule_a_measured_time() -> None:
     assert problem(policy, fast).rows[0].work[ONPREM] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("tiny", [5e-324, 1e-308, 1e-200, 1e-30])
+def test_figures_of_next_to_nothing_do_not_make_others_infinite(tiny: float) -> None:
+    assert 5.0 / scale(Measure.COST, [tiny, tiny, tiny, 5.0]) == 1.0
+    assert tiny / scale(Measure.COST, [tiny, tiny]) <= 1.0
+
+
 @pytest.mark.parametrize("figure", [float("nan"), float("inf"), -1.0, 1e15])
 def test_absurd_token_counts_are_left_out_and_the_rest_of_the_report_kept(figure: float) -> None:
     load = {ONPREM: Load(START, 10, 10, 0, prompt_tokens=figure, output_tokens=1000)}

@@ -75,9 +75,18 @@ def figure(measure: Measure, fleet: Fleet, name: str, region: str, *, tokens: To
             return 0.0
 
 
+_NOTHING = 1e-9
+"""Of the greatest figure: less is as good as none, and would make figures too great to reckon with."""
+_LEAST = 1e-100
+"""A figure that tells of nothing real; dividing by it would."""
+
+
 def scale(measure: Measure, figures: Iterable[float]) -> float:
     """Give the figure that has merit 1: the fleet's worst, unless far out of all proportion; 1 where all are 0."""
     if measure is Measure.LOCALITY:
         return _FARTHEST
-    positive = [one for one in figures if one > 0]
-    return min(max(positive), _OUTLIER * median(positive)) if positive else 1.0
+    known = list(figures)
+    greatest = max(known, default=0.0)
+    if greatest < _LEAST:
+        return 1.0
+    return min(greatest, _OUTLIER * median([one for one in known if one > _NOTHING * greatest]))
