@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from penstock.admin.feed_figures import FeedTrouble, feed_troubles
+from penstock.admin.notices import NoticeEffect
 from penstock.admin.ports import ControlPlane
 from penstock.admin.wire import short_type
 from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, SyncStatus
@@ -223,12 +224,27 @@ def _envoys(envoys: Sequence[ConnectedEnvoy], quarantine: Sequence[QuarantinedRe
 
 def _drains(control: ControlPlane) -> Iterator[Finding]:
     now = control.now()
+    noticed = {f"notice {each.notice.id}" for each in control.notices()}
     for cluster, drain in sorted(control.overrides.drains.items()):
-        if drain.active(now):
+        if drain.active(now) and drain.owner not in noticed:
             minutes = (drain.until - now) / 60
             yield Finding(
                 "info", "drained", f"{cluster} is drained by {drain.owner} for {minutes:.0f} more min: {drain.reason}"
             )
+
+
+def _notices(control: ControlPlane) -> Iterator[Finding]:
+    for each in control.notices():
+        notice, minutes = each.notice, (each.notice.deadline - control.now()) / 60
+        if each.effect is NoticeEffect.ENDED:
+            continue
+        where = f"{notice.endpoint} of {notice.cluster}" if notice.endpoint else f"Cluster {notice.cluster}"
+        when = f"goes away in {minutes:.0f} min" if minutes > 0 else "was to go away by now"
+        told = f"{where} {when}: {notice.reason} (notice {notice.id}, {each.effect})"
+        if notice.overload:
+            yield Finding("error", "notice-overload", f"{told}. {notice.overload}")
+        else:
+            yield Finding("warning" if minutes > 0 else "info", "notice", told)
 
 
 def findings(control: ControlPlane, envoys: Sequence[ConnectedEnvoy]) -> list[Finding]:
@@ -244,5 +260,6 @@ def findings(control: ControlPlane, envoys: Sequence[ConnectedEnvoy]) -> list[Fi
         *_feeds(control),
         *_feed_figures(control),
         *_drains(control),
+        *_notices(control),
     ]
     return sorted(found, key=lambda finding: ORDER.index(finding.severity))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from penstock.admin.notices import Notice, NoticeOutcome, NoticeRequest, StandingNotice
 from penstock.admin.recorded import PastDecision, StoredDecision, Verification
 from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, Queue, ResourceState
 from penstock_policies.decision import Decision
@@ -119,8 +120,9 @@ class UnknownClusterError(ControlPlaneError):
 class NotDrainedError(ControlPlaneError):
     """There is no drain to end."""
 
-    def __init__(self, cluster: str) -> None:
-        super().__init__(f"cluster {cluster!r} is not drained")
+    def __init__(self, cluster: str, notice: str = "") -> None:
+        by_notice = f" by an operator; notice {notice!r} has it drained, and is ended by its id" if notice else ""
+        super().__init__(f"cluster {cluster!r} is not drained{by_notice}")
         self.cluster = cluster
 
 
@@ -331,6 +333,31 @@ class ControlPlane(Protocol):
 
         Raises:
             NotDrainedError: there is none.
+            StoreUnavailableError: it could not be recorded, so it was not done.
+
+        """
+        ...
+
+    def notices(self) -> Sequence[StandingNotice]:
+        """Every notice that is not over, with what comes of it, the next deadline first."""
+        ...
+
+    async def take_notice(self, request: NoticeRequest) -> NoticeOutcome:
+        """Take in what is announced; returns once the decision that follows is on its way to the Envoys.
+
+        Raises:
+            NoPolicyError: there is no policy yet.
+            ControlPlaneError: it leads to no cluster or endpoint of the policy (:mod:`penstock.admin.notice_errors`).
+            StoreUnavailableError: it could not be recorded, so it was not taken.
+
+        """
+        ...
+
+    async def end_notice(self, notice: str, actor: str, reason: str) -> Notice:
+        """End a notice before its time, by its id.
+
+        Raises:
+            UnknownNoticeError: none such stands.
             StoreUnavailableError: it could not be recorded, so it was not done.
 
         """

@@ -11,6 +11,13 @@ from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
+from penstock.admin.notice_errors import (
+    PlaceMissingError,
+    TooManyNoticesError,
+    UnknownEndpointError,
+    UnknownNoticeError,
+    UnmatchedNoticeError,
+)
 from penstock.admin.ports import (
     ControlPlaneError,
     DrainRefusedError,
@@ -77,21 +84,35 @@ def not_found(what: str, name: str, known: tuple[str, ...]) -> ApiError:
     return ApiError(HTTPStatus.NOT_FOUND, f"no {what} {name!r}{hint}", kind=f"unknown-{what}", members=members)
 
 
+def _from_notices(
+    error: UnknownNoticeError | UnknownEndpointError | UnmatchedNoticeError | PlaceMissingError,
+) -> ApiError:
+    if isinstance(error, UnknownNoticeError):
+        return not_found("notice", error.notice, error.known)
+    if isinstance(error, UnknownEndpointError):
+        told = f"{error}; expected one of {', '.join(error.known)}"
+        return ApiError(HTTPStatus.NOT_FOUND, told, kind="unknown-endpoint", members={"known": error.known})
+    members = {"lookedFor": error.names} if isinstance(error, UnmatchedNoticeError) else {}
+    return ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), kind="unmatched-notice", members=members)
+
+
 def from_control_plane(error: ControlPlaneError) -> ApiError:
     """Tell what a refusal of the control plane is over HTTP."""
     match error:
         case UnknownClusterError():
             return not_found("cluster", error.cluster, error.known)
+        case UnknownNoticeError() | UnknownEndpointError() | UnmatchedNoticeError() | PlaceMissingError():
+            return _from_notices(error)
         case NotDrainedError() | NotQuarantinedError():
             kind = "not-drained" if isinstance(error, NotDrainedError) else "not-quarantined"
             return ApiError(HTTPStatus.NOT_FOUND, str(error), kind=kind)
         case DrainRefusedError():
             detail = f'{str(error).rstrip(".")}. With --force ("force": true) it is drained all the same.'
             return ApiError(HTTPStatus.CONFLICT, detail, kind="drain-refused", members={"impact": error.impact})
-        case NoPolicyError():
-            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), kind="no-policy")
-        case StoreUnavailableError():
-            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), kind="store-unavailable")
+        case NoPolicyError() | StoreUnavailableError() | TooManyNoticesError():
+            kinds = {NoPolicyError: "no-policy", StoreUnavailableError: "store-unavailable"}
+            kind = kinds.get(type(error), "too-many-notices")
+            return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), kind=kind)
         case _:
             return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 

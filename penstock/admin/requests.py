@@ -81,11 +81,11 @@ def validated(model: type[_M], members: Mapping[str, object]) -> _M:
         ) from error
 
 
-async def read_body(request: web.Request, model: type[_M]) -> _M:
-    """Return the JSON body of a request as a model.
+async def read_members(request: web.Request) -> dict[str, object]:
+    """Return the JSON object that is the body of a request.
 
     Raises:
-        ApiError: 415 without a JSON content type, 400 for what is no JSON object, 422 for wrong fields.
+        ApiError: 415 without a JSON content type, 400 for what is no JSON object.
 
     """
     if request.headers.get(hdrs.CONTENT_TYPE) is None or request.content_type != "application/json":
@@ -99,7 +99,17 @@ async def read_body(request: web.Request, model: type[_M]) -> _M:
         raise ApiError(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}", kind="not-json") from error
     if not isinstance(members, dict):
         raise ApiError(HTTPStatus.BAD_REQUEST, "the body must be a JSON object", kind="not-json")
-    return validated(model, members)
+    return members
+
+
+async def read_body(request: web.Request, model: type[_M]) -> _M:
+    """Return the JSON body of a request as a model.
+
+    Raises:
+        ApiError: 415 without a JSON content type, 400 for what is no JSON object, 422 for wrong fields.
+
+    """
+    return validated(model, await read_members(request))
 
 
 def read_query(request: web.Request, model: type[_M]) -> _M:

@@ -16,6 +16,7 @@ from penstock.cli import (
     decisions,
     drains,
     explain,
+    notices,
     observe,
     plan,
     policies,
@@ -58,6 +59,7 @@ for command, panel in (
 ):
     app.command(cls=PlainCommand, rich_help_panel=panel)(command)
 
+app.add_typer(notices.notices, name="notices", rich_help_panel="Operate")
 app.command(cls=plan.PlanCommand, rich_help_panel="Policies")(plan.plan)
 
 

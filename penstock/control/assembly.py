@@ -20,10 +20,13 @@ from penstock.admin.metrics import Metrics
 from penstock.admin.ports import FeedStatus
 from penstock.admin.xds_state import Queue
 from penstock.control.decider import Decider
+from penstock.control.drains import Drains
 from penstock.control.envoys import connected, resource_states
 from penstock.control.errors import StartError
 from penstock.control.history import WeightHistory
 from penstock.control.mixtures import Mixtures
+from penstock.control.noticed_board import NoticedBoard
+from penstock.control.notices import Notices
 from penstock.control.plane import Plane
 from penstock.control.policies import PolicyKeeper
 from penstock.control.publisher import Publisher
@@ -34,7 +37,6 @@ from penstock.control.spending import SpendingMeter
 from penstock.control.xds_events import XdsEvents
 from penstock.control.xds_port import XdsPort
 from penstock.policy_source import PolicyDirectory
-from penstock.signals.board import ObservationBoard
 from penstock.signals.engine_metrics import EngineMetrics
 from penstock.signals.feeds import CostFeeds
 from penstock.signals.lrs import LoadReports
@@ -87,7 +89,8 @@ async def serving(
         metrics = Metrics()
         store = await _open_store(state, clock, metrics)
         stack.push_async_callback(store.close)
-        board = ObservationBoard()
+        notices = Notices(store)
+        board = NoticedBoard(notices)
         recorder = Recorder(store)
         mixtures = Mixtures()
         cache = SnapshotCache(
@@ -111,7 +114,7 @@ async def serving(
             decided=metrics.decided,
         )
         stack.callback(decider.close)
-        await _restore(store, decider, clock)
+        drains = await _restore(store, decider, notices, clock)
 
         feeds = CostFeeds(board, clock, decider.notify)
         sources = Sources(
@@ -142,6 +145,10 @@ async def serving(
             wall_clock=clock,
         )
 
+        async def sources_before(policy: PolicySet) -> None:
+            await sources.before(policy)
+            drains.refresh()
+
         async def sources_after(policy: PolicySet) -> None:
             await sources.after(policy)
             xds.regroup()
@@ -151,7 +158,7 @@ async def serving(
             decider=decider,
             store=store,
             clock=clock,
-            sources_before=sources.before,
+            sources_before=sources_before,
             sources_after=sources_after,
         )
         reading = await keeper.start()
@@ -163,6 +170,8 @@ async def serving(
 
         plane = Plane(
             decider=decider,
+            drains=drains,
+            notices=notices,
             publisher=publisher,
             keeper=keeper,
             board=board,
@@ -225,20 +234,23 @@ async def _open_store(state: str, clock: Clock, metrics: Metrics) -> Store:
         raise StartError(f"cannot open the state store: {error}") from error
 
 
-async def _restore(store: Store, decider: Decider, clock: Clock) -> None:
-    """Begin from what was in force: a restart must forget no drain and move no weight."""
+async def _restore(store: Store, decider: Decider, notices: Notices, clock: Clock) -> Drains:
+    """Begin from what was in force: a restart must forget no drain or notice and move no weight."""
+    drains = Drains(decider, notices, clock)
     try:
-        decider.set_drains(await store.drains(clock()))
+        await notices.restore(clock())
+        drains.set(await store.drains(clock()))
         text = await store.latest_decision()
     except StoreError as error:
         raise StartError(f"cannot read the state store: {error}") from error
     if text is None:
-        return
+        return drains
     try:
         decider.restore(from_json(text))
     except (ValueError, KeyError, TypeError) as error:
         # An older version's decision that this one cannot read: begin anew rather than not at all.
         logger.warning("last decision cannot be read, deciding afresh", extra={"error": str(error)})
+    return drains
 
 
 def _region(policy: PolicySet | None, group: str | None) -> str | None:
@@ -248,11 +260,12 @@ def _region(policy: PolicySet | None, group: str | None) -> str | None:
 
 
 async def _keep_house(plane: Plane, store: Store, clock: Clock) -> None:
-    """Expire drains, and prune old decisions and spending once an hour."""
+    """Expire drains, follow notices, and prune old decisions and spending once an hour."""
     pruned = clock()
     while True:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
         await plane.expire_drains()
+        await plane.follow_notices()
         if clock() - pruned > _PRUNE_EVERY_SECONDS:
             pruned = clock()
             try:

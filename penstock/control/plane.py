@@ -1,7 +1,7 @@
 """The control plane as operators see it: :class:`penstock.admin.ports.ControlPlane`, answered from the parts.
 
-Reads answer from memory. The commands, drain, undrain and release, are serialised by a lock: record first, so that a
-drain survives whatever comes next, then decide and publish before the caller is answered.
+Reads answer from memory. The commands, drain, undrain, release and notices, are serialised by a lock: record first, so
+that a drain survives whatever comes next, then decide and publish before the caller is answered.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from penstock.admin.notices import Notice, NoticeOutcome, NoticeRequest, StandingNotice
 from penstock.admin.ports import (
     AuditEntry,
     DrainOutcome,
@@ -26,8 +27,11 @@ from penstock.admin.ports import (
 from penstock.admin.recorded import PastDecision, StoredDecision, Verification
 from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, Queue, ResourceState
 from penstock.control.decider import Decider
+from penstock.control.drains import Drains
 from penstock.control.envoys import canary_rollout, quarantined
 from penstock.control.history import WeightHistory
+from penstock.control.notice_desk import NoticeDesk
+from penstock.control.notices import Notices
 from penstock.control.past import as_port, past
 from penstock.control.policies import PolicyKeeper
 from penstock.control.publisher import Publisher
@@ -53,6 +57,8 @@ class Plane:
         self,
         *,
         decider: Decider,
+        drains: Drains,
+        notices: Notices,
         publisher: Publisher,
         keeper: PolicyKeeper,
         board: ObservationBoard,
@@ -67,6 +73,7 @@ class Plane:
         xds_address: str,
     ) -> None:
         self._decider = decider
+        self._drains = drains
         self._publisher = publisher
         self._keeper = keeper
         self._board = board
@@ -80,6 +87,9 @@ class Plane:
         self._first_answers = first_answers
         self.xds_address: Final = xds_address
         self._commands = asyncio.Lock()
+        self._notices = NoticeDesk(
+            notices=notices, drains=drains, decider=decider, board=board, clock=clock, commands=self._commands
+        )
         self.started_at: Final = clock()
 
     @property
@@ -249,7 +259,7 @@ class Plane:
                 owner=request.owner,
                 ramp=request.ramp,
             )
-            before = self.overrides.drains.get(request.cluster)
+            before = self._drains.by_operator(request.cluster)
             if request.dry_run:
                 return DrainOutcome(drain=drain, impact=impact, applied=False, replaced=before)
             if not impact.feasible and not request.force:
@@ -260,23 +270,40 @@ class Plane:
                 await self._store.add_drain(drain, request.actor or request.owner, facts)
             except StoreError as error:
                 raise StoreUnavailableError(str(error)) from error
-            self._decider.set_drains({**self._decider.overrides.drains, request.cluster: drain})
+            self._drains.set({**self._drains.operators, request.cluster: drain})
             await self._decider.decide_now()
             return DrainOutcome(drain=drain, impact=impact, applied=True, replaced=before)
 
     async def undrain(self, cluster: str, actor: str, reason: str) -> Drain:
         """See :meth:`penstock.admin.ports.ControlPlane.undrain`."""
         async with self._commands:
-            drain = self.overrides.drains.get(cluster)
+            drain = self._drains.by_operator(cluster)
             if drain is None:
-                raise NotDrainedError(cluster)
+                noticed = self.overrides.drains.get(cluster)
+                raise NotDrainedError(cluster, "" if noticed is None else noticed.owner.removeprefix("notice "))
             try:
                 await self._store.remove_drain(cluster, actor, reason)
             except StoreError as error:
                 raise StoreUnavailableError(str(error)) from error
-            self._decider.set_drains({n: d for n, d in self._decider.overrides.drains.items() if n != cluster})
+            self._drains.set({n: d for n, d in self._drains.operators.items() if n != cluster})
             await self._decider.decide_now()
             return drain
+
+    def notices(self) -> Sequence[StandingNotice]:
+        """From memory, with what comes of each now."""
+        return self._notices.listed()
+
+    async def take_notice(self, request: NoticeRequest) -> NoticeOutcome:
+        """See :meth:`penstock.admin.ports.ControlPlane.take_notice`."""
+        return await self._notices.take(request)
+
+    async def end_notice(self, notice: str, actor: str, reason: str) -> Notice:
+        """See :meth:`penstock.admin.ports.ControlPlane.end_notice`."""
+        return await self._notices.end(notice, actor, reason)
+
+    async def follow_notices(self) -> None:
+        """Heed the time. Called about once a second."""
+        await self._notices.follow()
 
     async def release(  # noqa: PLR0917 - the port's signature
         self, group: str, type_url: str, name: str, version: str, actor: str, reason: str
@@ -309,7 +336,7 @@ class Plane:
     async def expire_drains(self) -> None:
         """Forget drains whose time is over, with an audit entry each. Called about once a second."""
         now = self._clock()
-        if all(drain.active(now) for drain in self._decider.overrides.drains.values()):
+        if all(drain.active(now) for drain in self._drains.operators.values()):
             return
         async with self._commands:
             try:
@@ -318,6 +345,6 @@ class Plane:
                 # The engine ignores them by their time already; only the audit entry waits for the store.
                 logger.warning("expired drains not recorded", extra={"error": str(error)})
                 return
-            self._decider.set_drains({n: d for n, d in self._decider.overrides.drains.items() if d.active(now)})
+            self._drains.set({n: d for n, d in self._drains.operators.items() if d.active(now)})
             for drain in expired:
                 logger.info("drain expired", extra={"cluster": drain.cluster, "owner": drain.owner})

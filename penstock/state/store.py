@@ -1,4 +1,4 @@
-"""The store: drains, decisions and the audit log over one database.
+"""The store: drains, notices, decisions and the audit log over one database.
 
 Owned by the composition root; any task may call it at any time. Whatever changes an operator's override is written in
 one transaction with its audit entry: neither is ever there without the other. Every method may raise
@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from penstock.state import auditing, chain, figures, recorded, spending
+from penstock.state import notices as noticed
 from penstock.state.database import Database
 from penstock.state.errors import StoreError, StoreSchemaError
 from penstock.state.records import AuditEntry, PackedInputs, StoredDecision, StoredInputs
@@ -149,6 +150,23 @@ class Store:
             for drain in expired:
                 await auditing.append(connection, self._clock(), "drain.expired", SELF, {"drain": _fields(drain)})
         return expired
+
+    # Notices
+
+    @_to_its_end
+    async def put_notice(
+        self, record: noticed.NoticeRecord, kind: str, actor: str, detail: Mapping[str, object]
+    ) -> None:
+        """Keep a notice or forget it, with its audit entry."""
+        async with self._database.writing("put notice") as connection:
+            await noticed.put(connection, record)
+            await auditing.append(connection, self._clock(), kind, actor, detail)
+
+    @_to_its_end
+    async def notices(self) -> dict[str, str]:
+        """Return the JSON of every notice kept, by id."""
+        async with self._database.reading("read notices") as connection:
+            return await noticed.everything(connection)
 
     # Decisions
 

@@ -119,6 +119,14 @@ spend: Final = Table(
 )
 """What each policy's traffic cost at each cluster, by the quarter of an hour that begins at ``bucket``."""
 
+notices: Final = Table(
+    "notices",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("json", Text, nullable=False),
+)
+"""Machines that were announced to go away."""
+
 
 def _first(connection: Connection) -> None:
     metadata.create_all(connection, tables=[drains, decisions, policies, audit, audit_head])
@@ -147,8 +155,12 @@ def _third(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX ix_figures_at ON figures (at)")
 
 
+def _fourth(connection: Connection) -> None:
+    connection.exec_driver_sql("CREATE TABLE notices (id VARCHAR(128) NOT NULL, json TEXT NOT NULL, PRIMARY KEY (id))")
+
+
 # Never edit a step that was released: databases in the field have taken it. Later steps spell out their DDL.
-MIGRATIONS: Final[Mapping[int, Callable[[Connection], None]]] = {1: _first, 2: _second, 3: _third}
+MIGRATIONS: Final[Mapping[int, Callable[[Connection], None]]] = {1: _first, 2: _second, 3: _third, 4: _fourth}
 CURRENT_VERSION: Final = max(MIGRATIONS)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from penstock.admin.notice_errors import UnknownNoticeError
+from penstock.admin.notices import Notice, NoticeChange, NoticeEffect, NoticeOutcome, NoticeRequest, StandingNotice
 from penstock.admin.ports import (
     AuditEntry,
     DrainOutcome,
@@ -27,6 +29,7 @@ from penstock.admin.xds_state import (
     SyncStatus,
     TypeState,
 )
+from penstock.control.notice_intake import ended, intake
 from penstock_policies.decision import (
     ClusterHealth,
     ClusterView,
@@ -245,6 +248,7 @@ class FakeControlPlane:
         self.past_policy: PolicySet | None = self.policy_set
         self.standing: dict[str, str] = {"dec2": "dec2"}
         self.seen = example_observations()
+        self.noticed: dict[str, Notice] = {}
         self.infeasible: set[str] = {"onprem-fra"}
         self.store_fails = False
         self.bug: Exception | None = None
@@ -349,6 +353,27 @@ class FakeControlPlane:
         self._audit("undrain", actor, {"cluster": cluster, "reason": reason})
         self.overrides = Overrides({name: each for name, each in self.overrides.drains.items() if name != cluster})
         return ended
+
+    def notices(self) -> Sequence[StandingNotice]:
+        effects = {True: NoticeEffect.CLUSTER_DRAINED, False: NoticeEffect.ENDED}
+        return [StandingNotice(each, effects[each.standing(self.clock)]) for each in self.noticed.values()]
+
+    async def take_notice(self, request: NoticeRequest) -> NoticeOutcome:
+        assert self.policy_set is not None
+        found = intake(request, self.noticed, self.policy_set, self.clock)
+        self._reach_store()
+        for notice, what in found.taken:
+            if what not in {NoticeChange.OVER, NoticeChange.UNCHANGED}:
+                self.noticed[notice.id] = notice
+        return NoticeOutcome(found.taken, found.unmatched)
+
+    async def end_notice(self, notice: str, actor: str, reason: str) -> Notice:
+        if notice not in self.noticed:
+            raise UnknownNoticeError(notice, sorted(self.noticed))
+        self._reach_store()
+        self._audit("notice.ended", actor, {"notice": notice, "reason": reason})
+        self.noticed[notice] = ended(self.noticed[notice], actor, self.clock)
+        return self.noticed[notice]
 
     async def audit(self, limit: int, before: int | None = None, kind: str | None = None) -> Sequence[AuditEntry]:
         self._reach_store()

@@ -90,6 +90,6 @@ def test_the_objective_of_a_schedule_in_force_is_the_reason() -> None:
 
 def test_a_refused_row_names_every_cluster_and_why_not() -> None:
     situation, problem = _known()
-    refused = _row(weights={}, target={}, excluded={ONPREM: "drained by an operator", EU: "does not serve m"})
+    refused = _row(weights={}, target={}, excluded={ONPREM: "drained", EU: "does not serve m"})
     told = explain(refused, Outcome.REFUSED, problem, situation, frozenset())
-    assert told == "Refused: cloud-eu-west does not serve m, onprem-fra drained by an operator."
+    assert told == "Refused: cloud-eu-west does not serve m, onprem-fra drained."

@@ -158,10 +158,10 @@ def test_a_drain_takes_effect_in_the_very_next_decision() -> None:
     decision = world.tick(0.001)
     assert decision.rows[row()].weights == {EU: 10_000, US: 0}
     assert decision.rows[row()].legs == {EU: (EU, US), US: (US, EU)}
-    assert decision.rows[row()].excluded[ONPREM] == "drained by an operator"
+    assert decision.rows[row()].excluded[ONPREM] == "drained"
     assert decision.draining == {ONPREM: 0.0}
     assert decision.rows[RESTRICTED].weights == {}
-    assert decision.rows[RESTRICTED].reason == f"Refused: {ONPREM} drained by an operator."
+    assert decision.rows[RESTRICTED].reason == f"Refused: {ONPREM} drained."
 
 
 def test_a_ramped_drain_sinks_evenly_and_ends_at_nothing() -> None:

@@ -67,6 +67,7 @@ async def test_a_database_of_the_first_version_is_given_the_table(tmp_path: Path
             "DROP TABLE spend",
             "DROP TABLE decision_inputs",
             "DROP TABLE figures",
+            "DROP TABLE notices",
             "DELETE FROM schema_version WHERE version > 1",
         ):
             connection.execute(statement)

@@ -49,7 +49,7 @@ def draining(policy: PolicySet, overrides: Overrides, now: float) -> dict[str, f
 def eligibility(policy: PolicySet, key: RowKey, drains: Mapping[str, float]) -> Eligibility:
     """Tell who may serve the row, given what is left of drained clusters."""
     lawful = policy.lawful(key)
-    gone = {name: "drained by an operator" for name in lawful.clusters if drains and drains.get(name, 1.0) <= 0}
+    gone = {name: "drained" for name in lawful.clusters if drains and drains.get(name, 1.0) <= 0}
     if not gone:
         return Eligibility(lawful.clusters, lawful.excluded)
     kept = tuple(name for name in lawful.clusters if name not in gone)
