@@ -5,16 +5,18 @@ price. HTTP feeds are not asked: a plan runs where the feed need not be reachabl
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penstock.plan.inputs import Inputs
-from penstock.signals.price_document import PriceDocumentError, parse_carbon, parse_prices
-from penstock.signals.price_sources import FileSource, PriceSourceError
+from penstock.signals.feeds import keys_wanted
+from penstock.signals.price_document import PriceDocumentError
+from penstock.signals.price_reading import read_document
+from penstock.signals.price_sources import PriceSourceError, file_source
+from penstock_policies.feeds import CostFeedSpec
 from penstock_policies.observations import Intensity, Price
 from penstock_policies.policyset import PolicySet
-from penstock_policies.schema import CostFeedSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,13 @@ def with_feeds(inputs: Inputs, policy: PolicySet, directory: Path, read: PolicyS
     """
     prices, carbon = dict(inputs.observations.prices), dict(inputs.observations.carbon)
     unread: list[str] = []
+    wanted = keys_wanted(policy)
     for name, feed in sorted(policy.feeds.items()):
         known = (read or policy).feeds.get(name)
         if name in {**prices, **carbon} and known is not None and known.spec == feed.spec:
             continue
         try:
-            figures = _read(feed.spec, directory)
+            figures = _read(feed.spec, directory, wanted.get(name, ()))
         except (PriceSourceError, PriceDocumentError) as error:
             unread.append(f"feed {name} is not read: {error}")
             continue
@@ -55,8 +58,8 @@ def with_feeds(inputs: Inputs, policy: PolicySet, directory: Path, read: PolicyS
     return Fed(replace(inputs, observations=observations), tuple(unread))
 
 
-def _read(spec: CostFeedSpec, directory: Path) -> Mapping[str, float]:
+def _read(spec: CostFeedSpec, directory: Path, wanted: Iterable[str]) -> Mapping[str, float]:
     if spec.type != "file" or spec.path is None:
         raise PriceSourceError("plans read files alone")
-    content = asyncio.run(FileSource(directory / spec.path).fetch())
-    return parse_carbon(content) if spec.measures == "carbon" else parse_prices(content)
+    content = asyncio.run(file_source(spec.path, spec, directory).fetch())
+    return read_document(content, spec, wanted).figures

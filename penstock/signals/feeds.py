@@ -3,7 +3,9 @@
 Owned by the composition root, which calls :meth:`CostFeeds.apply` for every new policy set (after the board's own
 ``apply``). A feed that did not change keeps its task. A document that cannot be had or read changes nothing: the last
 good figures stand, growing older, and the error is shown; the feed is tried again soon, then ever less often, up to its
-refresh time. Every good read renews the figures' time, changed or not: the source still stands by them.
+refresh time. A document that lacks one key's figure leaves that key alone, and is tried again at its refresh time.
+Every good read renews the figures' time, changed or not: the source still stands by them, unless the policy says for
+how long that is to be believed (:mod:`penstock.signals.price_changes`).
 """
 
 import asyncio
@@ -17,12 +19,14 @@ from typing import Final
 import aiohttp
 
 from penstock.signals.board import ObservationBoard
-from penstock.signals.price_document import PriceDocumentError, parse_carbon, parse_prices
+from penstock.signals.price_changes import Changes, Times
+from penstock.signals.price_document import PriceDocumentError
+from penstock.signals.price_reading import Reading, read_document
 from penstock.signals.price_sources import PriceSource, PriceSourceError, source_of
 from penstock.signals.workers import Workers
+from penstock_policies.feeds import CostFeedSpec
 from penstock_policies.observations import Intensity, Price
 from penstock_policies.policyset import PolicySet
-from penstock_policies.schema import CostFeedSpec
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +45,13 @@ class FeedState:
     refreshed_at: float | None = None
     """Unix time of the last good read; None when there was none yet."""
     error: str = ""
-    """Why the last read failed; empty when it did not."""
+    """Why the last read failed, or which keys it gave no figure for; empty when all is well."""
     failures: int = 0
     """Reads failed in a row."""
     prices: int = 0
     """Figures in the last good document."""
+    frozen: frozenset[str] = frozenset()
+    """Keys whose figures have not changed for the feed's ``maxUnchanged``, however often they were read."""
 
     def age(self, now: float) -> float | None:
         """Seconds since the last good read."""
@@ -56,6 +62,8 @@ class FeedState:
 class _Assignment:
     spec: CostFeedSpec
     base: Path
+    wanted: frozenset[str]
+    """The keys that clusters ask the feed for."""
 
 
 class CostFeeds:
@@ -77,7 +85,8 @@ class CostFeeds:
         self._jitter = jitter or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._session: aiohttp.ClientSession | None = None
         self._states: dict[str, FeedState] = {}
-        self._figures: dict[str, Mapping[str, float]] = {}
+        self._readings: dict[str, Reading] = {}
+        self._changes: dict[str, Changes] = {}
         self._assigned: Mapping[str, _Assignment] = {}
         self._tried: dict[str, asyncio.Event] = {}
         self._workers = Workers[str, _Assignment]("cost feed", self._work)
@@ -88,9 +97,19 @@ class CostFeeds:
             self._session = aiohttp.ClientSession(
                 cookie_jar=aiohttp.DummyCookieJar(), headers={"user-agent": "penstock-cost-feed"}
             )
-        wanted = {name: _Assignment(feed.spec, Path(base_dir)) for name, feed in policy_set.feeds.items()}
+        keys = keys_wanted(policy_set)
+        wanted = {
+            name: _Assignment(feed.spec, Path(base_dir), frozenset(keys.get(name, ())))
+            for name, feed in policy_set.feeds.items()
+        }
         self._states = {name: self._states.get(name, FeedState(name)) for name in sorted(wanted)}
-        self._figures = {name: figures for name, figures in self._figures.items() if name in wanted}
+        self._readings = {name: reading for name, reading in self._readings.items() if name in wanted}
+        # Another key in use is no reason to believe a frozen figure anew; another source is.
+        self._changes = {
+            name: changes
+            for name, changes in self._changes.items()
+            if name in wanted and name in self._assigned and self._assigned[name].spec == wanted[name].spec
+        }
         same = {name for name, assignment in wanted.items() if self._assigned.get(name) == assignment}
         self._tried = {name: self._tried[name] if name in same else asyncio.Event() for name in wanted}
         self._assigned = wanted
@@ -120,21 +139,21 @@ class CostFeeds:
         spec = assignment.spec
         source = source_of(spec, assignment.base, self._session)
         # A source made anew has no earlier document to say "as before" of.
-        self._figures.pop(name, None)
+        self._readings.pop(name, None)
         while True:
-            good = await self._refresh(name, source, spec)
+            good = await self._refresh(name, source, assignment)
             self._tried[name].set()
             pause = spec.refresh * self._jitter.uniform(1 - JITTER, 1 + JITTER)
             if not good:
                 pause = min(pause, FIRST_RETRY * 2.0 ** min(self._states[name].failures - 1, 30))
             await self._sleep(pause)
 
-    async def _refresh(self, name: str, source: PriceSource, spec: CostFeedSpec) -> bool:
+    async def _refresh(self, name: str, source: PriceSource, assignment: _Assignment) -> bool:
         """Read once; return whether it went well."""
-        before = self._states[name]
+        before, spec = self._states[name], assignment.spec
         try:
             document = await source.fetch()
-            figures = self._figures[name] if document is None else _parse(document, spec)
+            reading = self._readings[name] if document is None else read_document(document, spec, assignment.wanted)
         except (PriceSourceError, PriceDocumentError) as error:
             source.forget()
             if str(error) != before.error:
@@ -142,20 +161,52 @@ class CostFeeds:
             self._states[name] = replace(before, error=str(error), failures=before.failures + 1)
             return False
         now = self._clock()
-        age = before.age(now)
-        changed = figures != self._figures.get(name) or bool(before.error) or age is None or age > spec.max_age
-        self._figures[name] = figures
-        self._states[name] = FeedState(name, refreshed_at=now, prices=len(figures))
-        if spec.measures == "carbon":
-            self._board.set_carbon(name, {key: Intensity(now, figure) for key, figure in figures.items()})
-        else:
-            self._board.set_prices(name, {key: Price(now, figure) for key, figure in figures.items()})
-        if before.error:
-            logger.info("cost feed is well again", extra={"feed": name})
-        if changed:
+        age, last = before.age(now), self._readings.get(name)
+        changes = self._changes.setdefault(name, Changes(spec.max_age, spec.max_unchanged))
+        times = changes.times(reading.figures, assignment.wanted, now)
+        self._readings[name] = reading
+        self._states[name] = FeedState(
+            name, refreshed_at=now, error=reading.trouble, prices=len(reading.figures), frozen=times.frozen
+        )
+        self._pin(name, spec, reading, times)
+        _tell(before, self._states[name])
+        if (
+            last is None
+            or reading.figures != last.figures
+            or before.failures
+            or age is None
+            or age > spec.max_age
+            or times.frozen != before.frozen
+        ):
             self._notify()
         return True
 
+    def _pin(self, name: str, spec: CostFeedSpec, reading: Reading, times: Times) -> None:
+        if spec.measures == "carbon":
+            self._board.set_carbon(name, {key: Intensity(times.at[key], each) for key, each in reading.figures.items()})
+        else:
+            self._board.set_prices(name, {key: Price(times.at[key], each) for key, each in reading.figures.items()})
 
-def _parse(document: bytes, spec: CostFeedSpec) -> Mapping[str, float]:
-    return parse_carbon(document) if spec.measures == "carbon" else parse_prices(document)
+
+def _tell(before: FeedState, after: FeedState) -> None:
+    """Log what is new of a feed that was read well."""
+    if after.error and after.error != before.error:
+        facts = {"feed": after.name, "error": after.error}
+        logger.warning("cost feed lacks figures, the last good ones of their keys stand", extra=facts)
+    elif before.error and not after.error:
+        logger.info("cost feed is well again", extra={"feed": after.name})
+    for key in sorted(after.frozen - before.frozen):
+        logger.warning("cost feed's figure is frozen and counts as stale", extra={"feed": after.name, "key": key})
+    for key in sorted(before.frozen - after.frozen):
+        logger.info("cost feed's figure is frozen no more", extra={"feed": after.name, "key": key})
+
+
+def keys_wanted(policy_set: PolicySet) -> Mapping[str, set[str]]:
+    """Collect the keys that clusters ask every feed for."""
+    keys: dict[str, set[str]] = {}
+    for cluster in policy_set.clusters.values():
+        cost, carbon = cluster.spec.cost, cluster.spec.carbon
+        for feed, key in ((cost.feed, cost.key), (carbon.feed, carbon.key)):
+            if feed is not None and key is not None:
+                keys.setdefault(feed, set()).add(key)
+    return keys

@@ -12,10 +12,13 @@ from typing import Final, Protocol
 
 import aiohttp
 
-from penstock_policies.schema import CostFeedSpec
+from penstock_policies.feeds import CostFeedSpec
 
 MOST_BYTES: Final = 1024 * 1024
 """Some ten thousand prices; a feed that sends more is broken or hostile."""
+
+MOST_FOREIGN_BYTES: Final = 8 * 1024 * 1024
+"""Of documents in others' shapes, which say more than prices: LiteLLM's price map has 3.5 MB (1.110.2), and grows."""
 
 HTTP_SECONDS: Final = 10.0
 """For the whole of a fetch."""
@@ -45,8 +48,9 @@ class PriceSource(Protocol):
 class FileSource:
     """A file, read anew each time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
         self._path = path
+        self._most_bytes = most_bytes
 
     async def fetch(self) -> bytes:
         """Return the file's content; raises :class:`PriceSourceError`."""
@@ -64,18 +68,19 @@ class FileSource:
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise PriceSourceError(f"{self._path}: not a regular file")
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise PriceSourceError(f"{self._path}: more than {MOST_BYTES} bytes")
+            content = file.read(self._most_bytes + 1)
+        if len(content) > self._most_bytes:
+            raise PriceSourceError(f"{self._path}: more than {self._most_bytes} bytes")
         return content
 
 
 class HttpSource:
     """A URL, asked with the entity tag of the last answer. Redirects are refused: the policy names the source."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, url: str, session: aiohttp.ClientSession, most_bytes: int = MOST_BYTES) -> None:
         self._url = url
         self._session = session
+        self._most_bytes = most_bytes
         self._etag: str | None = None
 
     async def fetch(self) -> bytes | None:
@@ -90,7 +95,7 @@ class HttpSource:
                     return None
                 if response.status != 200:
                     raise PriceSourceError(f"HTTP {response.status}")
-                content = await _limited(response)
+                content = await _limited(response, self._most_bytes)
                 self._etag = response.headers.get("etag")
                 return content
         except TimeoutError as error:
@@ -103,13 +108,22 @@ class HttpSource:
         self._etag = None
 
 
-async def _limited(response: aiohttp.ClientResponse) -> bytes:
+async def _limited(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
     content = bytearray()
     async for chunk in response.content.iter_any():
         content += chunk
-        if len(content) > MOST_BYTES:
-            raise PriceSourceError(f"more than {MOST_BYTES} bytes")
+        if len(content) > most_bytes:
+            raise PriceSourceError(f"more than {most_bytes} bytes")
     return bytes(content)
+
+
+def _most_bytes(spec: CostFeedSpec) -> int:
+    return MOST_FOREIGN_BYTES if spec.figures or spec.format != "penstock" else MOST_BYTES
+
+
+def file_source(path: str, spec: CostFeedSpec, base: Path) -> FileSource:
+    """Make the source of a feed that is a file, below ``base`` where the path is relative."""
+    return FileSource(base / path, _most_bytes(spec))
 
 
 def source_of(spec: CostFeedSpec, base: Path, session: aiohttp.ClientSession) -> PriceSource:
@@ -120,7 +134,7 @@ def source_of(spec: CostFeedSpec, base: Path, session: aiohttp.ClientSession) ->
 
     """
     if spec.type == "file" and spec.path is not None:
-        return FileSource(base / spec.path)
+        return file_source(spec.path, spec, base)
     if spec.type == "http" and spec.url is not None:
-        return HttpSource(spec.url, session)
+        return HttpSource(spec.url, session, _most_bytes(spec))
     raise PriceSourceError(f"a {spec.type} feed without its {'path' if spec.type == 'file' else 'url'}")

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from penstock_policies.catalogue import Catalogue, Written
+from penstock_policies.feed_checks import check_feed
 from penstock_policies.policyset import ANY_MODEL
 from penstock_policies.problems import Path, Problem, listed, shown
-from penstock_policies.schema import AnyDocument, Cluster, CostFeed, Endpoint, Listener, TrafficPolicy
+from penstock_policies.schema import AnyDocument, Cluster, Endpoint, Listener, TrafficPolicy
 from penstock_policies.suggestions import closest
 
 _DNS_LABEL: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
@@ -26,7 +27,7 @@ def check(catalogue: Catalogue) -> Iterator[Problem]:
         yield from _endpoints(cluster)
         yield from _reserved_model(cluster, ("spec", "models"), cluster.document.spec.models)
     for feed in catalogue.feeds.values():
-        yield from _feed(feed)
+        yield from check_feed(feed)
     for listener in catalogue.listeners.values():
         yield from _listener(listener)
     for policy in catalogue.policies.values():
@@ -162,24 +163,6 @@ def _tls(cluster: Written[Cluster], first: Endpoint, endpoint: Endpoint, path: P
 def _is_dns_name(address: str) -> bool:
     labels = address.removesuffix(".").split(".")
     return all(_DNS_LABEL.fullmatch(label) for label in labels) and not _DOTTED_DIGITS.fullmatch(address)
-
-
-def _feed(feed: Written[CostFeed]) -> Iterator[Problem]:
-    spec = feed.document.spec
-    needed, other = ("path", "url") if spec.type == "file" else ("url", "path")
-    values = {"path": spec.path, "url": spec.url}
-    if not values[needed]:
-        yield feed.problem(("spec", "type"), f"a feed of type {spec.type} without {needed}", expected=f"spec.{needed}")
-    if values[other] is not None:
-        yield feed.problem(
-            ("spec", other), f"a feed of type {spec.type} has no {other}", expected=f"spec.{needed} alone"
-        )
-    if spec.max_age < spec.refresh:
-        yield feed.warning(
-            ("spec", "maxAge"),
-            "every price is stale before the next refresh",
-            expected="a maxAge of at least spec.refresh",
-        )
 
 
 def _listener(listener: Written[Listener]) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from penstock_policies.catalogue import Catalogue, Written
 from penstock_policies.problems import Problem, listed, shown
-from penstock_policies.schema import Cluster, ResidencyRule, TrafficPolicy
+from penstock_policies.schema import Cluster, CostFeed, ResidencyRule, TrafficPolicy
 from penstock_policies.suggestions import closest
 from penstock_policies.words import DataClass, Engine
 
@@ -56,6 +56,34 @@ def _unused_feeds(catalogue: Catalogue) -> Iterator[Problem]:
                 ("metadata", "name"),
                 f"no cluster takes its {'price' if priced else 'carbon figure'} from the feed",
                 expected=f"a Cluster with {'cost' if priced else 'carbon'}.feed",
+            )
+        else:
+            yield from _unused_figures(catalogue, feed)
+            yield from _unused_rates(feed)
+
+
+def _unused_figures(catalogue: Catalogue, feed: Written[CostFeed]) -> Iterator[Problem]:
+    costs = [cluster.document.spec.cost for cluster in catalogue.clusters.values()]
+    used = {cost.key for cost in costs if cost.feed == feed.name}
+    for index, figure in enumerate(feed.document.spec.figures):
+        if figure.key not in used:
+            yield feed.warning(
+                ("spec", "map", index, "key"),
+                f"no cluster takes its price from {shown(figure.key)}",
+                expected=f"a Cluster with cost.feed {feed.name} and this cost.key",
+            )
+
+
+def _unused_rates(feed: Written[CostFeed]) -> Iterator[Problem]:
+    spec = feed.document.spec
+    if spec.usd_per_unit is None:
+        return  # the rate was meant for the currency, and one of the two is misspelt: an error already
+    for currency in spec.rates:
+        if currency != spec.currency:
+            yield feed.warning(
+                ("spec", "rates", currency),
+                f"no figure of the feed is in {currency}",
+                expected=f"spec.currency {currency}",
             )
 
 

@@ -13,6 +13,8 @@ def check(catalogue: Catalogue) -> Iterator[Problem]:
     """Every name that is not declared, and every name or model that a list holds twice."""
     for cluster in catalogue.clusters.values():
         yield from _cluster(catalogue, cluster)
+    for feed in catalogue.feeds.values():
+        yield from _repeated(feed, ("spec", "map"), [figure.key for figure in feed.document.spec.figures])
     for group in catalogue.groups.values():
         yield from _names(catalogue, group, ("spec", "listeners"), "Listener", group.document.spec.listeners)
     for rule in catalogue.residency.values():
@@ -33,8 +35,25 @@ def _cluster(catalogue: Catalogue, cluster: Written[Cluster]) -> Iterator[Proble
     for field, feed in (("cost", spec.cost.feed), ("carbon", spec.carbon.feed)):
         if feed is not None:
             yield from _unknown(catalogue, cluster, ("spec", field, "feed"), "CostFeed", feed)
+    yield from _unmapped(catalogue, cluster)
     yield from _repeated(cluster, ("spec", "models"), spec.models)
     yield from _repeated(cluster, ("spec", "endpoints"), [endpoint.key for endpoint in spec.endpoints])
+
+
+def _unmapped(catalogue: Catalogue, cluster: Written[Cluster]) -> Iterator[Problem]:
+    """Refuse a key that a feed's map will never give, whatever the feed answers."""
+    cost = cluster.document.spec.cost
+    feed = catalogue.feeds.get(cost.feed) if cost.feed is not None else None
+    if feed is None or cost.key is None:
+        return
+    keys = [figure.key for figure in feed.document.spec.figures]
+    if keys and cost.key not in keys:
+        yield cluster.problem(
+            ("spec", "cost", "key"),
+            f"the map of the CostFeed {shown(feed.name)} gives no price for {shown(cost.key)}",
+            expected=f"one of {listed(sorted(set(keys)))}",
+            suggestion=closest(cost.key, keys),
+        )
 
 
 def _policy(catalogue: Catalogue, policy: Written[TrafficPolicy]) -> Iterator[Problem]:

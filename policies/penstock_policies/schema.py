@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from penstock_policies.feeds import CostFeedSpec
 from penstock_policies.model import Dollars, HttpPath, Model, ModelName, Name, Region
 from penstock_policies.quantities import Fraction, Port, Seconds
 from penstock_policies.steering import (
@@ -31,7 +32,8 @@ class Metadata(Model):
     labels: dict[str, str] = Field(default_factory=dict)
     """For people and tools; Penstock does not read them."""
     annotations: dict[str, str] = Field(default_factory=dict)
-    """For people and tools; Penstock does not read them."""
+    """For people and tools. No decision depends on them; ``instance-ids`` tells notices which machine an endpoint is,
+    ``replay-share`` a replay how much of a trace is of a policy or group."""
 
 
 class Tls(Model):
@@ -183,28 +185,6 @@ class ClusterSpec(Model):
     outlier_detection: OutlierDetection = OutlierDetection()
     connect_timeout: Annotated[Seconds, Field(ge=0.01, le=60)] = 0.5
     """From Envoy to an endpoint."""
-
-
-class CostFeedSpec(Model):
-    """Where prices or carbon intensities come from.
-
-    As ``{"prices": [{"key": ..., "usdPerMillionTokens": ...}]}`` or ``{"carbon": [{"key": ...,
-    "gramsPerMillionTokens": ...}]}``.
-    """
-
-    measures: Literal["price", "carbon"] = "price"
-    """What its figures are."""
-
-    type: Literal["file", "http"]
-    """Whether ``path`` or ``url`` says where."""
-    path: str | None = None
-    """For ``file``: relative to the policy directory, unless absolute."""
-    url: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
-    """For ``http``."""
-    refresh: Annotated[Seconds, Field(ge=0.1, le=86400)] = 60.0
-    """How often the prices are read."""
-    max_age: Annotated[Seconds, Field(ge=1)] = 3600.0
-    """A price older than this is stale: it moves no traffic any more."""
 
 
 class ListenerSpec(Model):

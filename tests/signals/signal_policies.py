@@ -31,7 +31,7 @@ def cluster(
     )
 
 
-def feed(name: str, **spec: str) -> CostFeed:
+def feed(name: str, **spec: Any) -> CostFeed:
     return CostFeed.model_validate(
         {"apiVersion": "penstock/v1", "kind": "CostFeed", "metadata": {"name": name}, "spec": spec}
     )

@@ -1,6 +1,5 @@
 """Cost feeds: what reaches the board, and what does not."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,10 +7,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from penstock.signals.board import ObservationBoard
-from penstock.signals.feeds import CostFeeds
 from penstock_policies.observations import Intensity, Price
-from penstock_policies.policyset import PolicySet
+from tests.signals.feed_harness import Feeds
 from tests.signals.signal_policies import feed, policy_set
 from tests.signals.simulated_servers import serving
 
@@ -24,51 +21,6 @@ def _document(**prices: float) -> str:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-
-
-class Feeds:
-    """Feeds whose pauses end when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.notified = 0
-        self.board = ObservationBoard()
-        self.slept: list[float] = []
-        self._asleep = asyncio.Event()
-        self._wake: list[asyncio.Future[None]] = []
-        self.feeds = CostFeeds(self.board, lambda: self.now, self._count, sleep=self._sleep)
-
-    def _count(self) -> None:
-        self.notified += 1
-
-    async def _sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        wake = asyncio.get_running_loop().create_future()
-        self._wake.append(wake)
-        self._asleep.set()
-        await wake
-
-    async def apply(self, policy: PolicySet, base: Path) -> None:
-        self._asleep.clear()
-        self.board.apply(policy)
-        await self.feeds.apply(policy, base)
-        await self.feeds.first_read()
-        await self._read()
-
-    async def refresh(self) -> None:
-        self._asleep.clear()
-        wake, self._wake = self._wake, []
-        for one in wake:
-            if not one.done():
-                one.set_result(None)
-        await self._read()
-
-    async def _read(self) -> None:
-        async with asyncio.timeout(20):
-            await self._asleep.wait()
-
-    def prices(self) -> dict[str, Price]:
-        return dict(self.board.snapshot(self.now).prices.get("prices", {}))
 
 
 @pytest.fixture

@@ -9,7 +9,15 @@ import pytest
 from aiohttp import ClientSession, web
 
 from penstock.signals import price_sources
-from penstock.signals.price_sources import MOST_BYTES, FileSource, HttpSource, PriceSourceError
+from penstock.signals.price_sources import (
+    MOST_BYTES,
+    MOST_FOREIGN_BYTES,
+    FileSource,
+    HttpSource,
+    PriceSourceError,
+    source_of,
+)
+from penstock_policies.feeds import CostFeedSpec
 from tests.signals.simulated_servers import serving
 
 
@@ -133,3 +141,18 @@ async def test_a_server_that_is_not_there_is_an_error(session: ClientSession) ->
         pass
     with pytest.raises(PriceSourceError, match="onnect"):
         await HttpSource(f"http://127.0.0.1:{port}/", session).fetch()
+
+
+async def test_a_document_in_anothers_shape_may_be_larger_and_has_a_limit_too(
+    session: ClientSession, tmp_path: Path
+) -> None:
+    path = tmp_path / "map.json"
+    own = source_of(CostFeedSpec(type="file", path="map.json"), tmp_path, session)
+    foreign = source_of(CostFeedSpec(type="file", path="map.json", format="litellm"), tmp_path, session)
+    _too_large(path)
+    assert len(await foreign.fetch() or b"") == MOST_BYTES + 1
+    with path.open("wb") as file:
+        file.truncate(MOST_FOREIGN_BYTES + 1)
+    for source in (own, foreign):
+        with pytest.raises(PriceSourceError, match="more than"):
+            await source.fetch()
