@@ -33,7 +33,7 @@ from tests.engine.engine_strategies import (
     plain_fleets,
 )
 from tests.engine.engine_world import START, World, carbon_feed, cluster, feed, fleet, traffic
-from tests.engine.test_engine_properties import check_lawful
+from tests.engine.test_engine_properties import PLANNED, check_lawful
 
 FIGURES: dict[str, Callable[[float], float]] = {
     "not a number": lambda _: math.nan,
@@ -83,7 +83,7 @@ def check_finite(decision: Decision) -> None:
 @given(histories(garbage))
 def test_garbage_neither_raises_nor_breaks_a_rule(history: list[tuple[PolicySet, Decision]]) -> None:
     for policy, decision in history:
-        check_lawful(policy, decision)
+        check_lawful(policy, decision, PLANNED)
         check_finite(decision)
         assert from_json(to_json(decision)) == decision
 
@@ -97,7 +97,7 @@ def test_a_kind_of_garbage_anywhere_breaks_no_rule(kind: str, journey: list[Mome
     for moment in journey:
         seen = somewhere_spoilt(moment.seen, kind, random)
         previous = decide(moment.policy, seen, moment.overrides, previous, moment.decision.at)
-        check_lawful(moment.policy, previous)
+        check_lawful(moment.policy, previous, PLANNED)
         check_finite(previous)
 
 
@@ -136,7 +136,7 @@ def test_a_fleet_may_be_empty_become_so_and_be_filled_again(
         now += 1
         seen = data.draw(st.sampled_from([Observations(), World(policy).observations()]))
         previous = decide(policy, seen, Overrides(), previous, now)
-        check_lawful(policy, previous)
+        check_lawful(policy, previous, PLANNED)
         if not policy.policies:
             assert previous.rows == {}
 
