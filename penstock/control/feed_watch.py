@@ -21,8 +21,10 @@ class FeedWatch:
         for (feed, key), each in now.items():
             if self._told.get((feed, key)) != each.refused:
                 facts = {"feed": feed, "key": key, "why": each.refused, "accepted_age": each.accepted_age}
-                what = "is refused by the engine" if each.refused else "is older than the feed's maxAge"
-                logger.warning("cost feed's figure %s", what, extra=facts)
+                if each.refused:
+                    logger.warning("cost feed's figure is refused by the engine", extra=facts)
+                else:
+                    logger.warning("cost feed's figure is older than the feed's maxAge", extra=facts)
         for feed, key in self._told.keys() - now.keys():
             logger.info("cost feed's figure is good again", extra={"feed": feed, "key": key})
         self._told = {place: each.refused for place, each in now.items()}

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import highspy
 
+from penstock_policies.engine.optimum.highs import QuietHighs
 from penstock_policies.policyset import RowKey
 
 _OVERLOAD: Final = 1e3
@@ -34,7 +35,7 @@ class Program:
         """Give the cheapest shares."""
         if not self._columns:
             return {}
-        solver: Any = _Quiet()
+        solver: Any = QuietHighs()
         solver.silent()
         solver.setOptionValue("threads", 1)
         # A dozen columns: simplifying them first takes longer than solving them.
@@ -66,10 +67,3 @@ class Program:
             solver.addVar(0.0, part * capacity if step <= len(_STEPS) else part)
             solver.changeColCost(columns[-1], step * _OVERLOAD)
         return columns
-
-
-class _Quiet(highspy.Highs):  # type: ignore[misc]  # highspy is not typed well enough to be read
-    """HiGHS, but it does not write its name to standard output, where reports go."""
-
-    def enableCallbacks(self) -> None:  # noqa: N802 - the name is HiGHS'
-        """Ask for none: asking is what makes it write."""

@@ -1,9 +1,12 @@
 """A cluster that holds more or fewer long requests than it was planned to is brought back to its plan, gently."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock_policies.engine import decide
 from penstock_policies.engine.crowding import towards_plan
 from penstock_policies.engine.situation import understand
 from penstock_policies.observations import Load, Observations
@@ -30,6 +33,18 @@ def test_long_requests_too_few_make_it_larger_for_a_while() -> None:
     slots, why = capacity(100.0, 5.0)
     assert 136 < slots <= 136 * 1.15
     assert "in flight" not in why
+
+
+def test_what_a_silent_region_has_in_flight_is_not_taken_for_missing() -> None:
+    policy = fleet(regions=("eu-west", "us-east"))
+    busy = Load(START, 60.0, 3.0, 0.0, success_rate=3.0)
+    both = Observations(load={region: {ONPREM: busy} for region in ("eu-west", "us-east")})
+    before = decide(policy, both, Overrides(), None, START)
+    later = replace(busy, at=START + 20)
+    one = understand(policy, Observations(load={"eu-west": {ONPREM: later}}), Overrides(), before, START + 20)
+    assert one.capacity[ONPREM] == pytest.approx(136)
+    again = Observations(load={region: {ONPREM: later} for region in ("eu-west", "us-east")})
+    assert understand(policy, again, Overrides(), before, START + 20).capacity[ONPREM] > 136
 
 
 def test_short_requests_are_left_to_themselves() -> None:

@@ -20,6 +20,7 @@ from penstock_policies.overrides import Overrides
 from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import Cluster
 from penstock_policies.serial import from_json, to_json
+from tests.engine.engine_checks import PLANNED, check_lawful
 from tests.engine.engine_strategies import (
     NAMES,
     PRICES,
@@ -33,7 +34,6 @@ from tests.engine.engine_strategies import (
     plain_fleets,
 )
 from tests.engine.engine_world import START, World, carbon_feed, cluster, feed, fleet, traffic
-from tests.engine.test_engine_properties import PLANNED, check_lawful
 
 FIGURES: dict[str, Callable[[float], float]] = {
     "not a number": lambda _: math.nan,

@@ -12,6 +12,7 @@ from penstock_policies.engine.plan import Outcome, Problem, RowPlan, Solution, S
 from penstock_policies.overrides import Overrides
 from penstock_policies.policyset import PolicySet
 from penstock_policies.words import DataClass, Site
+from tests.engine.engine_checks import check_lawful, may_serve
 from tests.engine.engine_strategies import (
     PRICES,
     RATES,
@@ -25,7 +26,6 @@ from tests.engine.engine_strategies import (
     sane,
 )
 from tests.engine.engine_world import START, World
-from tests.engine.test_engine_properties import check_lawful, may_serve
 
 CLASSES = ("restricted", "public")
 

@@ -31,6 +31,7 @@ from penstock_policies.overrides import Overrides
 from penstock_policies.policyset import ANY_MODEL, PolicySet, RowKey
 from penstock_policies.schema import TrafficPolicy
 from penstock_policies.words import DataClass, Site
+from tests.engine.engine_checks import may_serve
 from tests.engine.engine_strategies import (
     NAMES,
     RATES,
@@ -43,7 +44,6 @@ from tests.engine.engine_strategies import (
     plain_fleets,
 )
 from tests.engine.engine_world import CLASSES, MODEL, World
-from tests.engine.test_engine_properties import may_serve
 
 _COMPILER = Compiler()
 """One for all: it is meant to live long, and authors much only once."""

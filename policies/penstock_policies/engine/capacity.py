@@ -56,6 +56,7 @@ def judge_capacity(
     counted: Mapping[str, float],
     service_time: Mapping[str, float],
     in_flight: Mapping[str, float],
+    all_heard: bool,
     unknown_for: Mapping[str, float],
 ) -> Capacities:
     """Give every cluster's capacities.
@@ -68,6 +69,7 @@ def judge_capacity(
         counted: cluster some of whose endpoints are coming back to the slots counted on so far.
         service_time: cluster to seconds a request holds a slot.
         in_flight: cluster to the requests it holds now, where any edge says.
+        all_heard: whether every edge region that ever reported still does: what one does not tell of is not missing.
         unknown_for: cluster to the age in seconds of its load report, where that has expired.
 
     """
@@ -92,9 +94,8 @@ def judge_capacity(
             whys.append(f"SLO {tightest[name].slo * 1000:.0f} ms of {tightest[name].policy}")
             planned[name] = within
         if name in in_flight:
-            # What an edge does not tell of is not missing.
             there = in_flight[name]
-            corrected = towards_plan(planned[name], there, service_time[name], raised=age <= 0)
+            corrected = towards_plan(planned[name], there, service_time[name], raised=all_heard and age <= 0)
             if corrected < planned[name]:
                 whys.append(f"{there:.0f} in flight, more than planned")
             planned[name] = min(full[name], corrected)

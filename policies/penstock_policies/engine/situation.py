@@ -150,6 +150,7 @@ def understand(
         counted=counted,
         service_time=demand.service_time,
         in_flight=_in_flight(policy, facts, now),
+        all_heard=demand.recent.keys() <= facts.load.keys(),
         unknown_for=facts.unknown_for,
     )
     notes = (facts, prices, carbon, health, capacities, demand, budgets)

@@ -20,6 +20,7 @@ import numpy as np
 from highspy import simplex_constants
 from numpy.typing import NDArray
 
+from penstock_policies.engine.optimum.highs import QuietHighs
 from penstock_policies.engine.plan import SolverError
 
 Floats = NDArray[np.float64]
@@ -100,13 +101,6 @@ class Effort:
         self._left -= (1 + iterations) * columns
         if self._left < 0:
             raise SolverError("no answer within the work allowed")
-
-
-class _Quiet(highspy.Highs):  # type: ignore[misc]  # highspy is not typed well enough to be read
-    """HiGHS, but it does not write its name to standard output, where reports go."""
-
-    def enableCallbacks(self) -> None:  # noqa: N802 the name is HiGHS'
-        """Ask for none: asking is what makes it write."""
 
 
 def minimise(
@@ -216,7 +210,7 @@ class _Run:
 
 
 def _solver(program: Program, costs: Floats) -> highspy.Highs:
-    solver = _Quiet()
+    solver = QuietHighs()
     solver.silent()
     solver.setOptionValue("solver", "simplex")
     solver.setOptionValue("presolve", "off")
