@@ -18,7 +18,8 @@ from penstock.signals.http_probe import HttpProbe, Target
 from penstock.signals.probe_count import Answer, ProbeCount, ProbeResult
 from penstock.signals.workers import Workers
 from penstock_policies.policyset import PolicySet
-from penstock_policies.schema import Endpoint, Health
+from penstock_policies.probing import Health
+from penstock_policies.schema import Endpoint
 
 logger = logging.getLogger(__name__)
 
