@@ -11,6 +11,7 @@ from penstock_policies.policyset import ANY_MODEL
 from penstock_policies.problems import Path, Problem, listed, shown
 from penstock_policies.schema import AnyDocument, Cluster, Endpoint, Listener, TrafficPolicy
 from penstock_policies.suggestions import closest
+from penstock_policies.words import Vantage
 
 _DNS_LABEL: Final = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
 _CONTROL_HEADERS: Final = ("x-envoy-", "x-penstock-")
@@ -25,6 +26,7 @@ def check(catalogue: Catalogue) -> Iterator[Problem]:
         yield from _carbon(cluster)
         yield from _versions_of_models(cluster)
         yield from _endpoints(cluster)
+        yield from _probed_from_edge(cluster)
         yield from _reserved_model(cluster, ("spec", "models"), cluster.document.spec.models)
     for feed in catalogue.feeds.values():
         yield from check_feed(feed)
@@ -158,6 +160,16 @@ def _tls(cluster: Written[Cluster], first: Endpoint, endpoint: Endpoint, path: P
                 "endpoints of one cluster with different trusted roots",
                 expected=f"{first.tls.ca_file} as in the first endpoint, or two clusters",
             )
+
+
+def _probed_from_edge(cluster: Written[Cluster]) -> Iterator[Problem]:
+    spec = cluster.document.spec
+    if spec.health.vantage is Vantage.EDGE and not all(is_ip(endpoint.address) for endpoint in spec.endpoints):
+        yield cluster.problem(
+            ("spec", "health", "from"),
+            "the edge cannot probe endpoints by DNS name: Envoy resolves none for health discovery",
+            expected="from: control-plane, or endpoints with IP addresses",
+        )
 
 
 def _is_dns_name(address: str) -> bool:

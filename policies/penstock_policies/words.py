@@ -65,3 +65,12 @@ class Survive(StrEnum):
     """Any one spot cluster, by those that are not spot."""
     ANY = "any"
     """Any one cluster, by the others."""
+
+
+class Vantage(StrEnum):
+    """From where a cluster is probed."""
+
+    CONTROL_PLANE = "control-plane"
+    """By Penstock itself: one verdict for all."""
+    EDGE = "edge"
+    """By Envoys of each region of the edge: a verdict for each region."""

@@ -153,3 +153,17 @@ def test_the_star_is_no_model() -> None:
             "expected the name of a model; a policy without match.models is for every model"
         )
     ]
+
+
+def test_the_edge_probes_addresses_and_no_names() -> None:
+    probed = "  health: {from: edge, checkers: 5}\n"
+    assert errors_in(cluster() + probed) == []
+    assert errors_in(cluster("[{address: llm.example.com, port: 443}]") + probed) == [
+        (
+            "a.yaml:12:18: spec.health.from: the edge cannot probe endpoints by DNS name: Envoy resolves none for "
+            "health discovery; expected from: control-plane, or endpoints with IP addresses"
+        )
+    ]
+    assert errors_in(cluster("[{address: llm.example.com, port: 443}]") + "  health: {from: control-plane}\n") == []
+    [no_such_place] = errors_in(cluster() + "  health: {from: edges}\n")
+    assert "edge" in no_such_place.partition("expected")[2]
