@@ -1,6 +1,7 @@
 """A whole control plane in this process, with two simulated clusters and a policy directory to edit."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,22 +107,36 @@ class World:
             return await answer.text()
 
 
+async def serve(
+    stack: AsyncExitStack,
+    tmp_path: Path,
+    template: str,
+    xds_port: XdsPort | None = None,
+    clock: Callable[[], float] = time.time,
+    **ports: int,
+) -> tuple[World, dict[str, SimulatedEndpoint]]:
+    """Serve a policy until the stack ends, with a simulated endpoint for ``onprem`` and one for ``cloud``."""
+    engines: dict[str, SimulatedEndpoint] = {}
+    for name in ("onprem", "cloud"):
+        options = SimulatorOptions(name=name, model="m", slots=8)
+        engines[name] = await stack.enter_async_context(SimulatedEndpoint(options))
+        ports[name] = engines[name].port
+    directory = tmp_path / "policies"
+    directory.mkdir()
+    policy = template.format(**ports)
+    (directory / "policy.yaml").write_text(policy)
+    (admin,) = free_ports(1)
+    addresses = Addresses("127.0.0.1:0", f"127.0.0.1:{admin}")
+    state = f"sqlite:///{tmp_path / 'state.db'}"
+    port = xds_port or XdsPort(drain_window=0.0)
+    plane = await stack.enter_async_context(serving(directory, state, addresses, clock, xds_port=port))
+    http = await stack.enter_async_context(aiohttp.ClientSession())
+    return World(plane, http, directory, policy, admin), engines
+
+
 @asynccontextmanager
 async def world(tmp_path: Path, xds_port: XdsPort | None = None) -> AsyncIterator[World]:
     """Serving inside the block."""
     async with AsyncExitStack() as stack:
-        ports = {}
-        for name in ("onprem", "cloud"):
-            simulated = SimulatedEndpoint(SimulatorOptions(name=name, model="m", slots=8))
-            ports[name] = (await stack.enter_async_context(simulated)).port
-        directory = tmp_path / "policies"
-        directory.mkdir()
-        policy = POLICY.format(**ports)
-        (directory / "policy.yaml").write_text(policy)
-        (admin,) = free_ports(1)
-        addresses = Addresses("127.0.0.1:0", f"127.0.0.1:{admin}")
-        state = f"sqlite:///{tmp_path / 'state.db'}"
-        port = xds_port or XdsPort(drain_window=0.0)
-        plane = await stack.enter_async_context(serving(directory, state, addresses, xds_port=port))
-        http = await stack.enter_async_context(aiohttp.ClientSession())
-        yield World(plane, http, directory, policy, admin)
+        serving_world, _ = await serve(stack, tmp_path, POLICY, xds_port)
+        yield serving_world
