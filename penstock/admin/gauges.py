@@ -151,9 +151,29 @@ def _drains(control: ControlPlane) -> Iterator[Metric]:
     yield active
 
 
+def _notices(control: ControlPlane) -> Iterator[Metric]:
+    now, policy = control.now(), control.policy_set
+    standing = dict.fromkeys(() if policy is None else sorted(policy.clusters), 0)
+    deadlines: dict[str, float] = {}
+    for each in control.notices():
+        name = each.notice.cluster
+        if name in standing and each.notice.standing(now):
+            standing[name] += 1
+            deadlines[name] = min(deadlines.get(name, float("inf")), each.notice.deadline - now)
+    count = _gauge("notices", "Standing notices that a cluster or endpoints of it will go away.", "cluster")
+    left = _gauge(
+        "notice_deadline_seconds", "Time to the next deadline of a cluster's notices; negative after.", "cluster"
+    )
+    for name, number in standing.items():
+        count.add_metric([name], number)
+        if name in deadlines:
+            left.add_metric([name], deadlines[name])
+    yield from (count, left)
+
+
 def live_gauges(control: ControlPlane) -> list[Metric]:
     """Read what changes under one's hands, and so on the event loop's thread only: all but the decision."""
-    return [*_policy(control), *_envoys(control), *_feeds(control), *_drains(control)]
+    return [*_policy(control), *_envoys(control), *_feeds(control), *_drains(control), *_notices(control)]
 
 
 def decision_gauges(decision: Decision | None) -> Iterator[Metric]:

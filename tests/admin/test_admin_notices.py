@@ -233,6 +233,16 @@ async def test_machines_that_are_none_of_ours_are_named_beside_those_that_are(ap
     assert "Rebalance" in answer.json["ignored"][0]
 
 
+async def test_the_gauges_count_notices_and_tell_the_next_deadline(api: Api) -> None:
+    await send(api, plain(**{"in": "10m"}))
+    await send(api, plain(endpoint=SECOND))
+    text = (await api.ask("GET", "/metrics")).text
+    assert 'penstock_notices{cluster="onprem-fra"} 2.0' in text
+    assert 'penstock_notices{cluster="cloud-eu-west"} 0.0' in text
+    assert 'penstock_notice_deadline_seconds{cluster="onprem-fra"} 120.0' in text
+    assert 'penstock_notice_deadline_seconds{cluster="cloud-eu-west"}' not in text
+
+
 async def test_a_changed_deadline_changes_the_notice_and_makes_no_second_one(
     api: Api, control: FakeControlPlane
 ) -> None:
