@@ -44,6 +44,7 @@ class _Plan:
     tables: Mapping[str, RouteTable]
     rows: tuple[RowKey, ...]
     data_class_of: Mapping[str, DataClass]
+    region: str
 
 
 class Compiler:
@@ -72,7 +73,9 @@ class Compiler:
             *plan.fixed,
             *(EnvoyResource(resource.CLUSTER, name, self._leg(name, members)) for name, members in used.items()),
             *(
-                EnvoyResource(resource.ENDPOINT, name, assemble_endpoints(body, _unhealthy(decision, name)))
+                EnvoyResource(
+                    resource.ENDPOINT, name, assemble_endpoints(body, _unhealthy(decision, plan.region, name))
+                )
                 for name, body in plan.endpoints.items()
             ),
             *(
@@ -135,11 +138,13 @@ def _author(policy: PolicySet, group: str) -> _Plan:
             sorted(RowKey(each.name, spec.region, model) for each in policies for model in policy.models_of(each))
         ),
         data_class_of={each.name: each.spec.data_class for each in policies},
+        region=spec.region,
     )
 
 
-def _unhealthy(decision: Decision, cluster: str) -> frozenset[str]:
-    """The endpoints the engine holds to be unhealthy; none while it distrusts what it sees."""
-    if decision.frozen or cluster not in decision.health:
+def _unhealthy(decision: Decision, region: str, cluster: str) -> frozenset[str]:
+    """The endpoints the engine holds to be unhealthy, as seen from the region; none while it distrusts what it sees."""
+    health = decision.edge_health.get(region, {}).get(cluster) or decision.health.get(cluster)
+    if health is None or decision.distrusted(region, cluster):
         return frozenset()
-    return frozenset(decision.health[cluster].unhealthy_endpoints)
+    return frozenset(health.unhealthy_endpoints)

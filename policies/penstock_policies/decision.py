@@ -218,6 +218,8 @@ class EngineMemory:
     """Cluster some of whose endpoints are coming back to the slots counted on so far."""
     outcomes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Cluster to (requests, failed ones), counted with fading memory."""
+    edge_outcomes: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    """Edge region, cluster probed from the edge to the same, of that region's requests alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +236,25 @@ class Decision:
     """Why the engine distrusts its inputs and holds the weights; empty when it does not."""
     rows: Mapping[RowKey, Row]
     health: Mapping[str, ClusterHealth]
+    """Of a cluster probed from the edge: as it is where it is best, which is what its capacity goes by."""
     clusters: Mapping[str, ClusterView]
     draining: Mapping[str, float]
     """Cluster under an active drain to the factor left of its share (0: out of every list)."""
     notes: tuple[Note, ...] = ()
     memory: EngineMemory = EngineMemory()
     budgets: Mapping[str, BudgetView] = field(default_factory=dict)
+    edge_health: Mapping[str, Mapping[str, ClusterHealth]] = field(default_factory=dict)
+    """Edge region, cluster probed from the edge to its health as seen from there."""
+    frozen_regions: Mapping[str, str] = field(default_factory=dict)
+    """Edge region to why what is seen from there is distrusted and its weights are held."""
+
+    def health_from(self, region: str) -> Mapping[str, ClusterHealth]:
+        """Give the health of every cluster that the rows of a region go by."""
+        seen = self.edge_health.get(region)
+        return {**self.health, **seen} if seen else self.health
+
+    def distrusted(self, region: str, cluster: str) -> bool:
+        """Tell whether what a region's rows would know of a cluster's endpoints is not believed now."""
+        if cluster in self.edge_health.get(region, {}):
+            return region in self.frozen_regions
+        return bool(self.frozen)

@@ -104,3 +104,6 @@ class Observations:
     """Feed, key to carbon intensity."""
     spend: Mapping[str, Spend] = field(default_factory=dict)
     """Budget to what was spent."""
+    edge_probes: Mapping[str, Mapping[str, Mapping[str, EndpointProbe]]] = field(default_factory=dict)
+    """Edge region, cluster, endpoint key to what most of the Envoys there that probe it say: of clusters with
+    ``health.from: edge``."""

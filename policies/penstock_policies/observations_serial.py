@@ -19,6 +19,8 @@ _Fact = TypeVar("_Fact", EndpointProbe, EngineLoad, Intensity, Load, Price, Spen
 
 _NESTED = frozenset({"probes", "load", "prices", "carbon"})
 _FLAT = frozenset({"engines", "spend"})
+_DEEP = "edge_probes"
+"""Left out where there is none: so were all before there was such a thing, and digests of records go by the bytes."""
 _WORDS = frozenset({"detail", "cluster", "reason", "owner"})
 """Fields that are text: in all others a string is a number that is not finite."""
 _NOT_FINITE = frozenset({"NaN", "Infinity", "-Infinity"})
@@ -60,6 +62,11 @@ def observations_to_plain(observations: Observations) -> dict[str, Any]:
     for name in sorted(_NESTED):
         tables: Mapping[str, Mapping[str, Any]] = getattr(observations, name)
         plain[name] = {outer: _plain_table(inner) for outer, inner in tables.items()}
+    if observations.edge_probes:
+        plain[_DEEP] = {
+            region: {name: _plain_table(probes) for name, probes in clusters.items()}
+            for region, clusters in observations.edge_probes.items()
+        }
     return plain
 
 
@@ -70,7 +77,7 @@ def observations_from_plain(plain: Mapping[str, Any]) -> Observations:
         SerialError: it is not observations of this version.
 
     """
-    _refuse_others(plain, _FLAT | _NESTED, "observations")
+    _refuse_others(plain, _FLAT | _NESTED | {_DEEP}, "observations")
     try:
         return Observations(
             probes=_tables(EndpointProbe, plain.get("probes", {})),
@@ -79,6 +86,7 @@ def observations_from_plain(plain: Mapping[str, Any]) -> Observations:
             engines=_table(EngineLoad, plain.get("engines", {})),
             carbon=_tables(Intensity, plain.get("carbon", {})),
             spend=_table(Spend, plain.get("spend", {})),
+            edge_probes={region: _tables(EndpointProbe, by) for region, by in plain.get(_DEEP, {}).items()},
         )
     except (TypeError, AttributeError) as error:
         raise SerialError(f"not observations: {error}") from error

@@ -42,6 +42,7 @@ _FIELDS = {
     kind: tuple(one.name for one in fields(kind))
     for kind in (BudgetView, ClusterHealth, ClusterView, EngineMemory, Note, Turns)
 }
+_EDGE_FIELDS = frozenset({"edge_health", "frozen_regions", "edge_outcomes"})
 _DECISION_FIELDS = tuple(one.name for one in fields(Decision))
 _ROW_FIELDS = tuple(one.name for one in fields(Row) if one.name != "key")
 
@@ -107,6 +108,7 @@ def material_digest(decision: Decision) -> str:
                 name: [health.state, health.ceiling, sorted(health.unhealthy_endpoints)]
                 for name, health in decision.health.items()
             },
+            **_edges_material(decision),
             "rows": {
                 row_name(key): {
                     "weights": row.weights,
@@ -120,6 +122,20 @@ def material_digest(decision: Decision) -> str:
             },
         }
     )
+
+
+def _edges_material(decision: Decision) -> dict[str, Any]:
+    if not decision.edge_health:
+        return {}
+    return {
+        "frozen_regions": sorted(decision.frozen_regions),
+        "edge_health": {
+            region: {
+                name: [health.state, health.ceiling, sorted(health.unhealthy_endpoints)] for name, health in by.items()
+            }
+            for region, by in decision.edge_health.items()
+        },
+    }
 
 
 def _canonical(plain: Mapping[str, Any]) -> bytes:
@@ -144,10 +160,18 @@ def _plain(decision: Decision) -> dict[str, Any]:
     plain = {name: getattr(decision, name) for name in _DECISION_FIELDS}
     plain["rows"] = {row_name(key): _plain_row(row) for key, row in decision.rows.items()}
     plain["notes"] = [_shallow(note) for note in decision.notes]
-    plain["memory"] = _shallow(decision.memory)
+    plain["memory"] = _without_empty(_shallow(decision.memory))
     for part in ("health", "clusters", "budgets"):
         plain[part] = {name: _shallow(value) for name, value in plain[part].items()}
-    return plain
+    plain["edge_health"] = {
+        region: {name: _shallow(health) for name, health in by.items()} for region, by in decision.edge_health.items()
+    }
+    return _without_empty(plain)
+
+
+def _without_empty(plain: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what only fleets probed from the edge have: decisions of others hash as they always did."""
+    return {name: value for name, value in plain.items() if value or name not in _EDGE_FIELDS}
 
 
 def _plain_row(row: Row) -> dict[str, Any]:
@@ -173,19 +197,7 @@ def _decision(plain: dict[str, Any]) -> Decision:
         rung=rung,
         frozen=plain["frozen"],
         rows={row.key: row for row in rows},
-        health={
-            name: ClusterHealth(
-                state=HealthState(health["state"]),
-                since=health["since"],
-                ceiling=health["ceiling"],
-                unhealthy_endpoints=tuple(health["unhealthy_endpoints"]),
-                reason=health["reason"],
-                hold=health["hold"],
-                fell_at=health["fell_at"],
-                erring_since=health["erring_since"],
-            )
-            for name, health in plain["health"].items()
-        },
+        health=_healths(plain["health"]),
         clusters={
             name: ClusterView(**{**view, "tokens": _pair(view["tokens"])}) for name, view in plain["clusters"].items()
         },
@@ -193,7 +205,25 @@ def _decision(plain: dict[str, Any]) -> Decision:
         notes=_notes(plain["notes"]),
         memory=_memory(plain["memory"]),
         budgets={name: BudgetView(**view) for name, view in plain["budgets"].items()},
+        edge_health={region: _healths(by) for region, by in plain.get("edge_health", {}).items()},
+        frozen_regions=plain.get("frozen_regions", {}),
     )
+
+
+def _healths(plain: dict[str, Any]) -> dict[str, ClusterHealth]:
+    return {
+        name: ClusterHealth(
+            state=HealthState(health["state"]),
+            since=health["since"],
+            ceiling=health["ceiling"],
+            unhealthy_endpoints=tuple(health["unhealthy_endpoints"]),
+            reason=health["reason"],
+            hold=health["hold"],
+            fell_at=health["fell_at"],
+            erring_since=health["erring_since"],
+        )
+        for name, health in plain.items()
+    }
 
 
 def _row(key: RowKey, plain: dict[str, Any], rung: Rung) -> Row:
@@ -240,6 +270,7 @@ def _memory(plain: dict[str, Any]) -> EngineMemory:
         slots=plain.get("slots", {}),
         outcomes=_pairs(plain.get("outcomes", {})),
         speed=_pairs(plain.get("speed", {})),
+        edge_outcomes={region: _pairs(by) for region, by in plain.get("edge_outcomes", {}).items()},
     )
 
 

@@ -98,6 +98,34 @@ def test_unhealthy_endpoints_are_marked_and_healing_restores_the_bytes() -> None
     assert bodies(it.compile(POLICY, decision(POLICY), GROUP), ENDPOINT) == healthy
 
 
+def test_an_endpoint_out_of_reach_of_one_region_is_unhealthy_for_its_groups_alone() -> None:
+    spec = POLICY.groups[GROUP].spec.model_copy(update={"region": "us-east"})
+    east = POLICY.groups[GROUP].model_copy(update={"spec": spec})
+    policy = replace(POLICY, digest="two-regions", groups={**POLICY.groups, "edge-us": east})
+    it, lost = Compiler(), "10.0.1.12:8000"
+    well = ClusterHealth(HealthState.UP, 0.0)
+    decided = replace(
+        decision(policy),
+        edge_health={
+            "eu-west": {"onprem-fra": replace(well, unhealthy_endpoints=(lost,))},
+            "us-east": {"onprem-fra": well},
+        },
+    )
+    plain = bodies(it.compile(policy, decision(policy), GROUP), ENDPOINT)["onprem-fra"]
+    assert bodies(it.compile(policy, decided, "edge-us"), ENDPOINT)["onprem-fra"] == plain
+    assert (
+        bodies(it.compile(policy, decided, GROUP), ENDPOINT)["onprem-fra"]
+        == bodies(it.compile(policy, decision(policy, unhealthy={"onprem-fra": (lost,)}), GROUP), ENDPOINT)[
+            "onprem-fra"
+        ]
+    )
+    # A region cut off from most is not believed; that the control plane itself is distrusted says nothing of it.
+    distrusted = replace(decided, frozen_regions={"eu-west": "probes of 2 of 3 clusters failed together"})
+    assert bodies(it.compile(policy, distrusted, GROUP), ENDPOINT)["onprem-fra"] == plain
+    frozen = replace(decided, frozen="most probes failed together")
+    assert bodies(it.compile(policy, frozen, GROUP), ENDPOINT)["onprem-fra"] != plain
+
+
 def test_a_frozen_decision_marks_nobody_unhealthy() -> None:
     it = Compiler()
     distrusted = decision(POLICY, unhealthy={"onprem-fra": ("10.0.1.12:8000",)}, frozen="most probes failed together")

@@ -45,8 +45,8 @@ def explain(
         return f"{sentence}; every eligible cluster is down, so the weights are held."
     if outcome is Outcome.OVERLOADED:
         sentence += "; demand exceeds the planned capacity, so the excess is spread in proportion to it"
-    if situation.health.frozen:
-        return f"{sentence}; held because {situation.health.frozen}."
+    if frozen := situation.health.frozen_in(row.key.region):
+        return f"{sentence}; held because {frozen}."
     return (
         "; ".join((sentence, *_yielding(row, problem, plan), *_moving(row, situation), *_next_best(row, situation)))
         + "."

@@ -30,11 +30,11 @@ def fallen_row(situation: Situation, key: RowKey, rung: Rung) -> Row | None:
     if rung is Rung.REFUSED:
         return _row(situation, key, before, {}, _REFUSED)
     if rung is Rung.STATIC:
-        weights = static(eligible.clusters, situation.down())
+        weights = static(eligible.clusters, situation.down(key.region))
     elif before is None:
         return None
     else:
-        weights = last_good(before.weights, eligible.clusters, situation.down())
+        weights = last_good(before.weights, eligible.clusters, situation.down(key.region))
         if eligible.clusters and not weights:
             return None
     return _row(situation, key, before, weights, _REASONS[rung] if weights else _NOBODY)

@@ -1,4 +1,4 @@
-"""Second stage: the health state machine of every cluster. Owns when a cluster is DOWN and how it comes back.
+"""The health state machine of clusters seen from one place. Owns when a cluster is DOWN and how it comes back.
 
 DOWN when every endpoint fails its probes, or when requests go on failing though the probes succeed; PROBATION (1 %) as
 soon as one is well again; RAMP from 5 %, doubling with each clean ramp interval; then UP. A cluster that falls again
@@ -11,11 +11,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from penstock_policies.decision import ClusterHealth, Decision, HealthState, Note, Stage
+from penstock_policies.decision import ClusterHealth, HealthState, Note, Stage
 from penstock_policies.engine.flapping import held_down, hold_after_fall, hold_after_grey_fall
 from penstock_policies.engine.sanitise import LOAD_AGE, Facts, error_share, total_load
 from penstock_policies.observations import EndpointProbe, Load
-from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import Cluster
 
 PROBATION_CEILING = 0.01
@@ -39,7 +38,7 @@ _MEMORY = 30.0
 """Time constant in seconds of the counts by which thin traffic is judged, of which no second proves anything."""
 _THIN = 2.0
 """Requests a second up to which that is done: where there are more, every second speaks for itself."""
-_UNHEARD = 30.0
+UNHEARD = 30.0
 """Seconds after which a cluster that was probed and no more is, nor proven alive by its requests, gets no more than it
 has: it may be well, and nobody would know if it were not."""
 _FAILED_TOGETHER = "probes of"
@@ -47,8 +46,22 @@ _NOTHING_HEARD = "every probe and load report is stale"
 
 
 @dataclass(frozen=True, slots=True)
-class Assessment:
-    """The health of every cluster. ``frozen`` says why the prober is distrusted; empty when it is not."""
+class Sight:
+    """What is seen of some clusters from one place, and what was held of them there before."""
+
+    clusters: Mapping[str, Cluster]
+    facts: Facts
+    """The probes made from there, and the load of those whose requests they speak for."""
+    health: Mapping[str, ClusterHealth]
+    outcomes: Mapping[str, tuple[float, float]]
+    frozen: str
+    elapsed: float
+    """Seconds since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The health of clusters as seen from one place. ``frozen`` says why the prober is distrusted; empty if not."""
 
     clusters: Mapping[str, ClusterHealth]
     frozen: str
@@ -60,7 +73,7 @@ class Assessment:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class Reading:
     """What the probes and the data plane say of one cluster at this moment."""
 
     unhealthy: tuple[str, ...]
@@ -77,31 +90,53 @@ class _Reading:
     heard: float
     """When its probes last said anything; infinite where nobody ever probed it."""
 
+    @property
+    def lost(self) -> bool:
+        """Whether it fails, and no request proves the contrary."""
+        return self.failing and not self.alive
 
-def assess(policy: PolicySet, facts: Facts, previous: Decision | None, now: float) -> Assessment:
-    """Advance every cluster's state machine to ``now``."""
-    notes: list[Note] = []
-    before = {name: _before(policy.clusters[name], previous, now) for name in sorted(policy.clusters)}
-    outcomes = _outcomes(policy, facts, previous, now)
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A sight, understood."""
+
+    sight: Sight
+    before: Mapping[str, ClusterHealth]
+    outcomes: Mapping[str, tuple[float, float]]
+    readings: Mapping[str, Reading]
+
+
+def look(sight: Sight, now: float) -> Look:
+    """Read what the probes and the data plane say of every cluster."""
+    before = {name: _before(sight, name, now) for name in sorted(sight.clusters)}
+    outcomes = _outcomes(sight, now)
     readings = {
-        name: _read(policy.clusters[name], facts, held, outcomes[name], now=now) for name, held in before.items()
+        name: _read(sight.clusters[name], sight.facts, held, outcomes[name], now=now) for name, held in before.items()
     }
+    return Look(sight, before, outcomes, readings)
+
+
+def judge(seen: Look, now: float, confirmed: frozenset[str] = frozenset()) -> Judgement:
+    """Advance every cluster's state machine to ``now``.
+
+    ``confirmed`` names clusters that fail from every other place as well: their failing is no fault of this one.
+    """
+    sight, before, readings = seen.sight, seen.before, seen.readings
+    notes: list[Note] = []
     for name, reading in readings.items():
         if reading.failing and reading.alive and before[name].state is not HealthState.DOWN:
             notes.append(Note(Stage.HEALTH, "probes fail but requests succeed, kept", {"cluster": name}))
-    silent = _nothing_heard(facts, readings, now)
+    silent = _nothing_heard(sight.facts, readings, now)
     falling = {
-        name
-        for name, reading in readings.items()
-        if reading.failing and not reading.alive and before[name].state is not HealthState.DOWN
+        name for name, reading in readings.items() if reading.lost and before[name].state is not HealthState.DOWN
     }
-    frozen = _NOTHING_HEARD if silent else _distrust(before, readings, falling, previous, now)
+    frozen = _NOTHING_HEARD if silent else _distrust(seen, falling, confirmed, now)
     if frozen:
         notes.append(Note(Stage.HEALTH, "inputs distrusted, health held", {"why": frozen}))
     grey = _grey(before, readings, notes, now)
     after = {
         name: _advance(
-            policy.clusters[name],
+            sight.clusters[name],
             held,
             readings[name],
             falls=name in falling,
@@ -117,25 +152,23 @@ def assess(policy: PolicySet, facts: Facts, previous: Decision | None, now: floa
         if after[name].state is not before[name].state
     )
     unheard = frozenset(
-        name for name, reading in readings.items() if now - reading.heard > _UNHEARD and not reading.alive
+        name for name, reading in readings.items() if now - reading.heard > UNHEARD and not reading.alive
     )
     notes.extend(
         Note(Stage.HEALTH, "not heard of, gets no more", {"cluster": name, "age": now - readings[name].heard})
         for name in sorted(unheard)
     )
-    return Assessment(after, frozen, tuple(notes), outcomes, unheard)
+    return Judgement(after, frozen, tuple(notes), seen.outcomes, unheard)
 
 
-def _outcomes(policy: PolicySet, facts: Facts, previous: Decision | None, now: float) -> dict[str, tuple[float, float]]:
-    held = previous.memory.outcomes if previous is not None else {}
-    elapsed = max(0.0, now - previous.at) if previous is not None else 0.0
-    fading = math.exp(-elapsed / _MEMORY)
+def _outcomes(sight: Sight, now: float) -> dict[str, tuple[float, float]]:
+    fading = math.exp(-sight.elapsed / _MEMORY)
     counted: dict[str, tuple[float, float]] = {}
-    for name in sorted(policy.clusters):
-        requests, failed = held.get(name, (0.0, 0.0))
-        load = total_load(facts, name, now, _EVIDENCE_AGE)
+    for name in sorted(sight.clusters):
+        requests, failed = sight.outcomes.get(name, (0.0, 0.0))
+        load = total_load(sight.facts, name, now, _EVIDENCE_AGE)
         # A second of reports, however long ago the last decision was: what lies between was not looked at.
-        span = min(1.0, elapsed)
+        span = min(1.0, sight.elapsed)
         counted[name] = (
             requests * fading + span * load.request_rate,
             failed * fading + span * load.request_rate * error_share(load),
@@ -143,7 +176,7 @@ def _outcomes(policy: PolicySet, facts: Facts, previous: Decision | None, now: f
     return counted
 
 
-def _nothing_heard(facts: Facts, readings: Mapping[str, _Reading], now: float) -> bool:
+def _nothing_heard(facts: Facts, readings: Mapping[str, Reading], now: float) -> bool:
     """Tell whether everything ever heard is stale; a fleet nobody has heard of yet is not."""
     if not any(facts.probes.values()) or any(reading.fresh for reading in readings.values()):
         return False
@@ -151,7 +184,7 @@ def _nothing_heard(facts: Facts, readings: Mapping[str, _Reading], now: float) -
 
 
 def _grey(
-    before: Mapping[str, ClusterHealth], readings: Mapping[str, _Reading], notes: list[Note], now: float
+    before: Mapping[str, ClusterHealth], readings: Mapping[str, Reading], notes: list[Note], now: float
 ) -> set[str]:
     """Name the clusters whose requests have long enough failed, unless that is so of all, and so their own fault."""
     grey = {
@@ -170,21 +203,19 @@ def _grey(
     return grey
 
 
-def _long_enough(health: ClusterHealth, reading: _Reading, now: float) -> bool:
+def _long_enough(health: ClusterHealth, reading: Reading, now: float) -> bool:
     if health.erring_since <= 0:
         return False
     return now - health.erring_since >= max(_GREY_SPAN, _GREY_REQUESTS / reading.rate)
 
 
-def _before(cluster: Cluster, previous: Decision | None, now: float) -> ClusterHealth:
-    held = previous.health.get(cluster.name) if previous is not None else None
+def _before(sight: Sight, name: str, now: float) -> ClusterHealth:
+    held = sight.health.get(name)
     # Optimistic: a cluster nobody has probed yet is served; Envoy's own ejection guards the first seconds.
     return held if held is not None else ClusterHealth(HealthState.UP, now, reason="not probed yet")
 
 
-def _read(
-    cluster: Cluster, facts: Facts, held: ClusterHealth, outcomes: tuple[float, float], *, now: float
-) -> _Reading:
+def _read(cluster: Cluster, facts: Facts, held: ClusterHealth, outcomes: tuple[float, float], *, now: float) -> Reading:
     probes = facts.probes.get(cluster.name, {})
     unhealthy: list[str] = []
     fresh = False
@@ -199,7 +230,7 @@ def _read(
                 detail = f": {probe.detail}"
     total = total_load(facts, cluster.name, now, _EVIDENCE_AGE)
     proves = total.request_rate >= _EVIDENCE_RATE
-    return _Reading(
+    return Reading(
         unhealthy=tuple(unhealthy),
         failing=len(unhealthy) == len(cluster.spec.endpoints),
         fresh=fresh,
@@ -230,19 +261,14 @@ def _unhealthy(cluster: Cluster, probe: EndpointProbe | None, *, was: bool) -> b
     return was
 
 
-def _distrust(
-    before: Mapping[str, ClusterHealth],
-    readings: Mapping[str, _Reading],
-    falling: set[str],
-    previous: Decision | None,
-    now: float,
-) -> str:
+def _distrust(seen: Look, falling: set[str], confirmed: frozenset[str], now: float) -> str:
+    before, readings = seen.before, seen.readings
     if len(before) < 2:
         return ""
-    sticky = previous is not None and previous.frozen.startswith(_FAILED_TOGETHER)
+    sticky = seen.sight.frozen.startswith(_FAILED_TOGETHER)
 
     def counts(name: str) -> bool:
-        if not readings[name].failing or readings[name].dead or readings[name].alive:
+        if not readings[name].lost or readings[name].dead or name in confirmed:
             return False
         recent = before[name].state is HealthState.DOWN and now - before[name].since <= _TOGETHER
         return name in falling or recent or sticky
@@ -254,7 +280,7 @@ def _distrust(
 
 
 def _advance(
-    cluster: Cluster, before: ClusterHealth, reading: _Reading, *, falls: bool, grey: bool, frozen: bool, now: float
+    cluster: Cluster, before: ClusterHealth, reading: Reading, *, falls: bool, grey: bool, frozen: bool, now: float
 ) -> ClusterHealth:
     if frozen and not (falls and reading.dead):
         return before
@@ -270,14 +296,14 @@ def _advance(
     return _on_the_way_up(cluster, current, reading, before.reason, now)
 
 
-def _fallen(held: ClusterHealth, reading: _Reading, *, grey: bool, now: float) -> ClusterHealth:
+def _fallen(held: ClusterHealth, reading: Reading, *, grey: bool, now: float) -> ClusterHealth:
     hold = hold_after_grey_fall(held, now) if grey else hold_after_fall(held, now)
     why = "requests fail though probes succeed" if grey else reading.why
     reason = f"{why}; held down for {hold:.0f} s" if hold > 0 else why
     return ClusterHealth(HealthState.DOWN, now, 0.0, reading.unhealthy, reason, hold=hold, fell_at=now)
 
 
-def _on_the_way_up(cluster: Cluster, held: ClusterHealth, reading: _Reading, why: str, now: float) -> ClusterHealth:
+def _on_the_way_up(cluster: Cluster, held: ClusterHealth, reading: Reading, why: str, now: float) -> ClusterHealth:
     if held.state is HealthState.DOWN:
         if held_down(held, now):
             return replace(held, reason=why)

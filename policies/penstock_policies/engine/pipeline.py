@@ -218,6 +218,8 @@ def _decision(situation: Situation, draft: _Draft) -> Decision:
         notes=(*situation.notes, *draft.notes, *_fallen_notes(draft.rows, lower), *_overload_notes(full)),
         memory=situation.memory(),
         budgets=budget_views(situation, problem, solution),
+        edge_health=situation.health.edge_health(),
+        frozen_regions=situation.health.frozen_regions(),
     )
     return replace(decision, id=decision_id(decision))
 

@@ -29,7 +29,8 @@ _Figures = Mapping[Measure, Mapping[str, float]]
 class _Shared:
     """What rows have in common, so that a thousand of them do not each work it out. All by cluster."""
 
-    ceiling: Mapping[str, float]
+    ceiling: Mapping[str, Mapping[str, float]]
+    """By region of the edge first."""
     tier: Mapping[str, Mapping[str, int]]
     """By policy first."""
     unaffordable: Mapping[str, frozenset[str]]
@@ -47,8 +48,10 @@ def problem_of(situation: Situation) -> Problem:
     policy = situation.policy
     known = fleet(policy, situation.prices.clusters, situation.carbon.clusters)
     keys = sorted(situation.eligible)
-    down = situation.down()
-    usable = {key: tuple(name for name in situation.eligible[key].clusters if name not in down) for key in keys}
+    down = {region: situation.down(region) for region in policy.regions()}
+    usable = {
+        key: tuple(name for name in situation.eligible[key].clusters if name not in down[key.region]) for key in keys
+    }
     measures = _measures(situation)
     usd = {key: _usd(situation, key, usable[key]) for key in keys}
     steps = {
@@ -134,7 +137,9 @@ def _row_problem(
         tokens=tokens,
         tier=shared.tier[key.policy],
         slow=situation.slow.get((key.policy, key.region), frozenset()).intersection(clusters),
-        ceiling=_ceilings(shared.ceiling, situation.health.unheard.intersection(clusters), before),
+        ceiling=_ceilings(
+            shared.ceiling[key.region], situation.health.unheard_in(key.region).intersection(clusters), before
+        ),
         incumbent=incumbent,
         bounds=_affordable(
             (*_share_bounds(policy, wanted.shares, clusters), *canary_bounds(policy, key, clusters)),
@@ -209,7 +214,10 @@ def _shared(situation: Situation) -> _Shared:
     declared = rated(policy)
     poor = {name: unaffordable(policy, situation.budgets, name) for name in situation.wishes}
     return _Shared(
-        ceiling={name: health.ceiling for name, health in situation.health.clusters.items()},
+        ceiling={
+            region: {name: health.ceiling for name, health in situation.health.seen_from(region).items()}
+            for region in policy.regions()
+        },
         tier={
             name: _tiers(situation, wanted, policy.policies[name].spec.clusters, poor[name])
             for name, wanted in situation.wishes.items()

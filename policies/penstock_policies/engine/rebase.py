@@ -28,6 +28,10 @@ def rebased(previous: Decision | None, now: float) -> Decision | None:
         rows={key: _row(row, back) for key, row in previous.rows.items()},
         health={name: _health(one, back) for name, one in previous.health.items()},
         memory=_memory(previous.memory, back),
+        edge_health={
+            region: {name: _health(one, back) for name, one in by.items()}
+            for region, by in previous.edge_health.items()
+        },
     )
 
 

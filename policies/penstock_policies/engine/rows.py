@@ -48,9 +48,10 @@ class _Common:
     before: frozenset[str]
     """Clusters that the weights and the demand of the last decision filled."""
     full: frozenset[str]
-    recovering: frozenset[str]
-    down: Mapping[str, str]
-    """Cluster that is down to why."""
+    recovering: Mapping[str, frozenset[str]]
+    """By region."""
+    down: Mapping[str, Mapping[str, str]]
+    """Region, cluster that is down there to why."""
     reported_at: Mapping[str, float]
     """Region to when its load was last reported."""
 
@@ -59,13 +60,19 @@ def planned_rows(situation: Situation, problem: Problem, solution: Solution) -> 
     """Move every row towards its plan as far as its limits allow."""
     paths = {row.key: _path(situation, row, solution.plans.get(row.key)) for row in problem.rows}
     overloaded = _filled(problem, {key: path.here for key, path in paths.items()}, 1 + _ROUNDING)
-    health = situation.health.clusters
+    health = {region: situation.health.seen_from(region) for region in situation.policy.regions()}
     common = _Common(
         overloaded=overloaded,
         before=_filled_before(situation, paths),
         full=_filled(problem, {key: path.target for key, path in paths.items() if path.plan is not None}, _FULL),
-        recovering=frozenset(name for name, one in health.items() if _recovering(one, situation.now)),
-        down={name: f"down: {one.reason}" for name, one in health.items() if one.state is HealthState.DOWN},
+        recovering={
+            region: frozenset(name for name, one in seen.items() if _recovering(one, situation.now))
+            for region, seen in health.items()
+        },
+        down={
+            region: {name: f"down: {one.reason}" for name, one in seen.items() if one.state is HealthState.DOWN}
+            for region, seen in health.items()
+        },
         reported_at={region: _reported_at(situation, region) for region in situation.policy.regions()},
     )
     return {key: _row(situation, path, _step(situation, path, common), common) for key, path in paths.items()}
@@ -128,7 +135,8 @@ def _row(situation: Situation, path: _Path, step: Step, common: _Common) -> Row:
     notes = (Note(Stage.SOLVE, path.outcome), *_loss_notes(path), *_projection_notes(path), *step.notes)
     key, row = path.problem.key, path.row
     eligible = situation.eligible[key]
-    down = {name: common.down[name] for name in eligible.clusters if name in common.down}
+    why_down = common.down[key.region]
+    down = {name: why_down[name] for name in eligible.clusters if name in why_down}
     decided = Row(
         key=key,
         data_class=path.problem.data_class,
@@ -171,13 +179,13 @@ def _step(situation: Situation, path: _Path, common: _Common) -> Step:
     row = path.row
     if row is None or not path.target or path.outcome is Outcome.HELD_ALL_DOWN:
         return Step(path.here, Move.NONE, notes=())
-    if situation.health.frozen:
+    if situation.health.frozen_in(path.problem.key.region):
         note = Note(Stage.LIMIT, "held, inputs distrusted", {"gap": distance(path.here, path.target)})
         return Step(path.here, Move.NONE, notes=(note,))
     returning = {
         name: situation.policy.clusters[name].spec.health.ramp_interval
         for name in path.problem.clusters
-        if name not in row.legs or name in common.recovering
+        if name not in row.legs or name in common.recovering[path.problem.key.region]
     }
     around = Circumstances(common.overloaded, common.before, returning, common.reported_at[path.problem.key.region])
     limits = situation.policy.policies[path.problem.key.policy].spec.limits

@@ -13,6 +13,8 @@ from penstock_policies.decision import Note, Stage
 from penstock_policies.observations import EndpointProbe, EngineLoad, Load, Observations
 from penstock_policies.policyset import PolicySet
 
+_Probes = Mapping[str, Mapping[str, EndpointProbe]]
+
 FUTURE = 30.0
 """Seconds a fact's time may lie ahead: clocks are stepped by NTP, but not by more on a machine worth trusting."""
 LOAD_AGE = 10.0
@@ -42,6 +44,8 @@ class Facts:
     """Cluster to what its engines say of themselves, fresh only; figures that cannot be true are None."""
     unknown_for: Mapping[str, float] = field(default_factory=dict)
     """Cluster to the age in seconds of its oldest load report that has expired."""
+    edge_probes: Mapping[str, Mapping[str, Mapping[str, EndpointProbe]]] = field(default_factory=dict)
+    """Edge region, cluster, endpoint to what most Envoys there say of it."""
 
 
 def plausible_time(at: float, now: float) -> bool:
@@ -52,10 +56,12 @@ def plausible_time(at: float, now: float) -> bool:
 def sanitise(policy: PolicySet, observations: Observations, now: float) -> Facts:
     """Keep the probes and loads that can be true."""
     notes: list[Note] = []
-    probes = _probes(policy, observations, now, notes)
+    probes = _probes(policy, observations.probes, now, notes)
+    edge_probes = _edge_probes(policy, observations, now, notes)
     load, unknown = _load(policy, observations, now, notes)
     engines = _engines(policy, observations, now, notes)
-    return Facts(probes, load, unknown, tuple(notes), engines, _ages(load, unknown, observations, now))
+    ages = _ages(load, unknown, observations, now)
+    return Facts(probes, load, unknown, tuple(notes), engines, ages, edge_probes)
 
 
 def total_load(facts: Facts, cluster: str, now: float, age: float = LOAD_AGE) -> Load:
@@ -91,22 +97,35 @@ def refusal(what: str, why: str, **fields: str | float) -> Note:
 
 
 def _probes(
-    policy: PolicySet, observations: Observations, now: float, notes: list[Note]
+    policy: PolicySet, told: _Probes, now: float, notes: list[Note], **about: str
 ) -> dict[str, dict[str, EndpointProbe]]:
     kept: dict[str, dict[str, EndpointProbe]] = {}
-    for name in sorted(observations.probes):
+    for name in sorted(told):
         cluster = policy.clusters.get(name)
         if cluster is None:
-            notes.append(refusal("probe", "unknown cluster", cluster=name))
+            notes.append(refusal("probe", "unknown cluster", cluster=name, **about))
             continue
         known = {endpoint.key for endpoint in cluster.spec.endpoints}
         kept[name] = {}
-        for endpoint, probe in sorted(observations.probes[name].items()):
+        for endpoint, probe in sorted(told[name].items()):
             why = _probe_fault(probe, now) if endpoint in known else "unknown endpoint"
             if why:
-                notes.append(refusal("probe", why, cluster=name, endpoint=endpoint))
+                notes.append(refusal("probe", why, cluster=name, endpoint=endpoint, **about))
             else:
                 kept[name][endpoint] = probe
+    return kept
+
+
+def _edge_probes(
+    policy: PolicySet, observations: Observations, now: float, notes: list[Note]
+) -> dict[str, dict[str, dict[str, EndpointProbe]]]:
+    regions = set(policy.regions()) if observations.edge_probes else set[str]()
+    kept: dict[str, dict[str, dict[str, EndpointProbe]]] = {}
+    for region in sorted(observations.edge_probes):
+        if region in regions:
+            kept[region] = _probes(policy, observations.edge_probes[region], now, notes, region=region)
+        else:
+            notes.append(refusal("probe", "unknown region", region=region))
     return kept
 
 

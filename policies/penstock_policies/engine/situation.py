@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from penstock_policies.decision import BudgetView, ClusterView, Decision, EngineMemory, HealthState, Note
+from penstock_policies.engine.assessment import Assessment, assess
 from penstock_policies.engine.budgets import Standing, judge_budgets, standings
 from penstock_policies.engine.capacity import Capacities, Tightest, judge_capacity
 from penstock_policies.engine.carbon import Carbon, judge_carbon
 from penstock_policies.engine.demand import Demand, estimate
 from penstock_policies.engine.eligibility import Eligibility, draining, eligibility, narrowed
-from penstock_policies.engine.health import Assessment, assess
 from penstock_policies.engine.latency import patience
 from penstock_policies.engine.objective import usd_of_request
 from penstock_policies.engine.prices import Prices, judge_prices
@@ -67,9 +67,10 @@ class Situation:
     burn: Mapping[str, float] = field(default_factory=dict)
     """Budget to smoothed USD a second."""
 
-    def down(self) -> frozenset[str]:
-        """Name the clusters that are down."""
-        return frozenset(name for name, health in self.health.clusters.items() if health.state is HealthState.DOWN)
+    def down(self, region: str) -> frozenset[str]:
+        """Name the clusters that are down for the rows of a region."""
+        seen = self.health.seen_from(region)
+        return frozenset(name for name, health in seen.items() if health.state is HealthState.DOWN)
 
     def eligible_under(self, drains: Mapping[str, float]) -> dict[RowKey, Eligibility]:
         """Tell who might serve every row if these drains were in force, all else being as it is."""
@@ -92,6 +93,7 @@ class Situation:
             recent=self.demand.recent,
             slots=self.counted,
             outcomes=self.health.outcomes,
+            edge_outcomes=self.health.edge_outcomes(),
         )
 
     def views(self) -> dict[str, ClusterView]:

@@ -47,7 +47,7 @@ def verify(policy: PolicySet, decision: Decision) -> None:
 
     """
     expected = set(policy.rows())
-    down = frozenset(name for name, health in decision.health.items() if health.state is HealthState.DOWN)
+    down = {region: _down(decision, region) for region in {key.region for key in expected}}
     laws: dict[tuple[str, str], frozenset[str]] = {}
     breaches: dict[RowKey, tuple[str, ...]] = {}
     for key in sorted(expected | set(decision.rows)):
@@ -60,11 +60,19 @@ def verify(policy: PolicySet, decision: Decision) -> None:
             law = laws.get(about)
             if law is None:
                 law = laws[about] = _lawful(policy, decision, key)
-            broken = _row_breaches(policy.policies[key.policy], decision.rows[key], law, down)
+            broken = _row_breaches(policy.policies[key.policy], decision.rows[key], law, down[key.region])
             if broken:
                 breaches[key] = tuple(broken)
     if breaches:
         raise VerifyError(breaches)
+
+
+def _down(decision: Decision, region: str) -> frozenset[str]:
+    """Name the clusters that are down for a region: as seen from there, where they are looked at from there."""
+    seen = decision.edge_health.get(region, {})
+    return frozenset(
+        name for name, health in decision.health.items() if seen.get(name, health).state is HealthState.DOWN
+    )
 
 
 def _lawful(policy: PolicySet, decision: Decision, key: RowKey) -> frozenset[str]:

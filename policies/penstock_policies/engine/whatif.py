@@ -18,6 +18,7 @@ from penstock_policies.observations import EndpointProbe, Observations
 from penstock_policies.overrides import Drain, Overrides
 from penstock_policies.policyset import PolicySet, RowKey
 from penstock_policies.schema import Cluster
+from penstock_policies.words import Vantage
 
 _HOUR = 3600.0
 _A_DAY = 86_400.0
@@ -141,8 +142,22 @@ def _with_down(world: World, name: str) -> World:
     if previous is not None:
         # Down already, so that several at once are not taken for a prober that lies.
         down = ClusterHealth(HealthState.DOWN, world.now, 0.0, tuple(sorted(endpoints)), "what-if")
-        previous = replace(previous, health={**previous.health, name: down})
-    return replace(world, observations=replace(world.observations, probes=probes), previous=previous)
+        previous = replace(
+            previous,
+            health={**previous.health, name: down},
+            edge_health={
+                region: {**by, name: down} if name in by else by for region, by in previous.edge_health.items()
+            },
+        )
+    edge_probes = {
+        region: {**world.observations.edge_probes.get(region, {}), name: probes[name]}
+        for region in world.policy.regions()
+        if world.policy.clusters[name].spec.health.vantage is Vantage.EDGE
+    }
+    observations = replace(
+        world.observations, probes=probes, edge_probes={**world.observations.edge_probes, **edge_probes}
+    )
+    return replace(world, observations=observations, previous=previous)
 
 
 def _with_demand(situation: Situation, suppositions: Sequence[Supposition]) -> Situation:
