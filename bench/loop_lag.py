@@ -1,6 +1,6 @@
 """How long the control plane's event loop is held up while it decides, proves, publishes and records for a large fleet.
 
-``python bench/loop_lag.py``: the program's own Decider, Publisher, Recorder and SpendingMeter on a made-up fleet
+``python bench/loop_lag.py``: the program's own Decider, Publisher, Recorder and LedgerKeeper on a made-up fleet
 (``ROWS`` x ``CLUSTERS``, 1 000 x 20 unless set), whose load swings so that weights move and are published. Beside them
 a heartbeat asks to be woken every two milliseconds: how much later it is woken is the lag that an xDS stream, a probe
 or an operator would have seen. Drains are timed as well, each given while a decision is under way: from the word to
@@ -23,9 +23,9 @@ from bench.report import quantile, report
 from penstock.control.decider import Decider
 from penstock.control.garbage import collect_less_often
 from penstock.control.history import WeightHistory
+from penstock.control.ledger import LedgerKeeper
 from penstock.control.publisher import Publisher
 from penstock.control.recorder import Recorder
-from penstock.control.spending import SpendingMeter
 from penstock.control.thread_turns import take_turns_often
 from penstock.signals.board import ObservationBoard
 from penstock.state.store import Store
@@ -140,19 +140,19 @@ async def measure(policy: PolicySet, decisions: int) -> dict[str, object]:
     seconds: list[float] = []
     board = ObservationBoard()
     async with await Store.open("sqlite://", time.time) as store:
-        recorder, meter = Recorder(store), SpendingMeter(store, time.time)
+        recorder, ledger = Recorder(store), LedgerKeeper(store, time.time)
         decider = Decider(
             board=board,
             publisher=Publisher(SnapshotCache(), Compiler()),
             recorder=recorder,
             history=WeightHistory(),
-            meter=meter,
+            ledger=ledger,
             clock=time.time,
             published=lambda decision: published.append(decision.id),
             decided=lambda _, took: seconds.append(took),
         )
         board.apply(policy)
-        await meter.apply(policy)
+        await ledger.apply(policy)
         writing = asyncio.create_task(recorder.run())
         try:
             async with heartbeat() as adopting:
@@ -171,7 +171,7 @@ async def measure(policy: PolicySet, decisions: int) -> dict[str, object]:
                     began = time.perf_counter()
                     await decider.decide_now()
                     whole.append((time.perf_counter() - began) * 1e3)
-                await meter.flush()
+                await ledger.flush()
                 await recorder.drained(60.0)
             drained = [await drain(decider, name) for name in sorted(policy.clusters)[:DRAINS]]
         finally:

@@ -24,6 +24,7 @@ from penstock.control.drains import Drains
 from penstock.control.envoys import connected, resource_states
 from penstock.control.errors import StartError
 from penstock.control.history import WeightHistory
+from penstock.control.ledger import LedgerKeeper
 from penstock.control.mixtures import Mixtures
 from penstock.control.noticed_board import NoticedBoard
 from penstock.control.notices import Notices
@@ -33,7 +34,6 @@ from penstock.control.publisher import Publisher
 from penstock.control.quarantine import QuarantineLog
 from penstock.control.recorder import Recorder
 from penstock.control.sources import Sources
-from penstock.control.spending import SpendingMeter
 from penstock.control.xds_events import XdsEvents
 from penstock.control.xds_port import XdsPort
 from penstock.policy_source import PolicyDirectory
@@ -60,8 +60,10 @@ _PRUNE_EVERY_SECONDS: Final = 3600.0
 _KEEP_SECONDS: Final = 92 * 86400.0
 # One decision a minute is kept for its figures alone; after two days, one an hour.
 _KEEP_MINUTES_SECONDS: Final = 2 * 86400.0
-# What was spent is a row per policy, cluster and quarter of an hour: a year's comparison, and a month to make it in.
-_KEEP_SPENDING_SECONDS: Final = 400 * 86400.0
+# A year's comparison, and a month to make it in.
+_KEEP_LEDGER_SECONDS: Final = 400 * 86400.0
+# Budgets count the quarters of an hour of a month at most, from midnights anywhere.
+_KEEP_QUARTERS_SECONDS: Final = 35 * 86400.0
 
 
 _PLAIN: Final = XdsPort()
@@ -101,14 +103,14 @@ async def serving(
         )
         publisher = Publisher(cache, Compiler(), mixtures)
         history = WeightHistory()
-        meter = SpendingMeter(store, clock)
-        stack.push_async_callback(meter.flush)
+        ledger = LedgerKeeper(store, clock)
+        stack.push_async_callback(ledger.flush)
         decider = Decider(
             board=board,
             publisher=publisher,
             recorder=recorder,
             history=history,
-            meter=meter,
+            ledger=ledger,
             clock=clock,
             published=metrics.decision_published,
             decided=metrics.decided,
@@ -119,7 +121,7 @@ async def serving(
         feeds = CostFeeds(board, clock, decider.notify)
         sources = Sources(
             board=board,
-            meter=meter,
+            ledger=ledger,
             feeds=feeds,
             prober=Prober(board, clock, decider.notify, failed=metrics.probe_failed),
             engines=EngineMetrics(board, clock),
@@ -196,7 +198,7 @@ async def serving(
         limbs = (
             decider.run(),
             recorder.run(),
-            meter.run(),
+            ledger.run(),
             reports.run(),
             keeper.run(reading),
             _keep_house(plane, store, clock),
@@ -260,7 +262,7 @@ def _region(policy: PolicySet | None, group: str | None) -> str | None:
 
 
 async def _keep_house(plane: Plane, store: Store, clock: Clock) -> None:
-    """Expire drains, follow notices, and prune old decisions and spending once an hour."""
+    """Expire drains, follow notices, and prune old decisions and the ledger once an hour."""
     pruned = clock()
     while True:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
@@ -271,6 +273,7 @@ async def _keep_house(plane: Plane, store: Store, clock: Clock) -> None:
             try:
                 await store.prune(clock(), _KEEP_SECONDS)
                 await store.thin_figures(clock() - _KEEP_MINUTES_SECONDS)
-                await store.prune_spending(clock() - _KEEP_SPENDING_SECONDS)
+                await store.ledger.prune(clock() - _KEEP_LEDGER_SECONDS)
+                await store.ledger.roll_up(clock() - _KEEP_QUARTERS_SECONDS)
             except StoreError as error:
                 logger.warning("old records not pruned", extra={"error": str(error)})

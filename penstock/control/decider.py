@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from typing import Final, ParamSpec, TypeVar
 
 from penstock.control.engine_version import engine_version
+from penstock.control.entries import Rates, Scopes, rates
 from penstock.control.feed_watch import FeedWatch
 from penstock.control.history import WeightHistory
+from penstock.control.ledger import LedgerKeeper
 from penstock.control.publisher import Publication, Publisher, Served
 from penstock.control.recorder import Recorder
-from penstock.control.spending import Rates, Scopes, SpendingMeter, rates
 from penstock.control.standing import Standing
 from penstock.signals.board import ObservationBoard
 from penstock_envoy.residency import ResidencyBreach
@@ -70,7 +71,7 @@ class Decider:
         publisher: Publisher,
         recorder: Recorder,
         history: WeightHistory,
-        meter: SpendingMeter,
+        ledger: LedgerKeeper,
         clock: Callable[[], float],
         published: Callable[[Decision], None],
         decided: Callable[[Decision, float], None] = lambda _, __: None,
@@ -81,7 +82,7 @@ class Decider:
         self._standing = Standing(recorder)
         self._refused = FeedWatch()
         self._history = history
-        self._meter = meter
+        self._ledger = ledger
         self._clock = clock
         self._on_published = published
         self._on_decided = decided
@@ -146,11 +147,12 @@ class Decider:
 
     async def _make(self, policy: PolicySet) -> None:
         now = self._clock()
-        self._board.set_spend(self._meter.run_to(now))
+        self._board.set_spend(self._ledger.run_to(now))
         inputs = self._inputs(policy, now)
         known = self._published if policy is self.policy else ""
         served = self._publisher.served(policy)
-        made = await self.aside(_made, policy, inputs, self._publisher, served, known, self._meter.scopes)
+        scopes, before = self._ledger.scopes, self._ledger.rates
+        made = await self.aside(_made, policy, inputs, self._publisher, served, known, scopes, before)
         self._on_decided(made.decision, made.seconds)
         if made.publication is not None:
             self._publish(policy, made.publication)
@@ -161,7 +163,7 @@ class Decider:
         self._refused.look(policy, made.decision)
         self.withheld = ""
         self.decision = made.decision
-        self._meter.take(made.rates)
+        self._ledger.take(made.rates)
         if made.moved:
             told = dict(sorted(made.moved.items())[:_ROWS_TOLD])
             facts = {"decision": made.decision.id, "rows": len(made.moved), **told}
@@ -203,7 +205,13 @@ def _decide(policy: PolicySet, inputs: DecisionInputs) -> Decision:
 
 
 def _made(  # noqa: PLR0917 - what crosses to the worker thread, all of it immutable
-    policy: PolicySet, inputs: DecisionInputs, publisher: Publisher, served: Served, known: str, scopes: Scopes
+    policy: PolicySet,
+    inputs: DecisionInputs,
+    publisher: Publisher,
+    served: Served,
+    known: str,
+    scopes: Scopes,
+    before: Rates | None,
 ) -> _Made:
     """Decide, and build what is to be published unless ``known`` is the digest of it. In the worker thread."""
     began = time.perf_counter()
@@ -214,7 +222,7 @@ def _made(  # noqa: PLR0917 - what crosses to the worker thread, all of it immut
         decision=decision,
         digest=digest,
         publication=None if digest == known else publisher.build(policy, decision, served),
-        rates=rates(policy, decision, scopes),
+        rates=rates(policy, decision, scopes, before),
         moved=_moved(inputs.previous, decision),
         seconds=seconds,
     )

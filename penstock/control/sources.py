@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from penstock.control.spending import SpendingMeter
+from penstock.control.ledger import LedgerKeeper
 from penstock.signals.board import ObservationBoard
 from penstock.signals.engine_metrics import EngineMetrics
 from penstock.signals.feeds import CostFeeds
@@ -28,7 +28,7 @@ class Sources:
     """The sources of facts. Made and stopped by the composition root."""
 
     board: ObservationBoard
-    meter: SpendingMeter
+    ledger: LedgerKeeper
     feeds: CostFeeds
     prober: Prober
     engines: EngineMetrics
@@ -38,7 +38,7 @@ class Sources:
     async def before(self, policy: PolicySet) -> None:
         """Tell those whose facts the first decision under a policy is made of."""
         self.board.apply(policy)
-        await self.meter.apply(policy)
+        await self.ledger.apply(policy)
         await self.feeds.apply(policy, self.policies)
         try:
             async with asyncio.timeout(_FIRST_FIGURES_SECONDS):

@@ -1,4 +1,4 @@
-"""What must outlive the process: drains, recorded decisions and the audit log.
+"""What must outlive the process: drains, recorded decisions, the ledger and the audit log.
 
 :class:`~penstock.state.store.Store` is the only door. SQLite by default, PostgreSQL where several replicas share it.
 """

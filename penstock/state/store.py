@@ -1,4 +1,4 @@
-"""The store: drains, notices, decisions and the audit log over one database.
+"""The store: drains, notices, decisions, the ledger and the audit log over one database.
 
 Owned by the composition root; any task may call it at any time. Whatever changes an operator's override is written in
 one transaction with its audit entry: neither is ever there without the other. Every method may raise
@@ -19,10 +19,11 @@ from sqlalchemy import Select, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
-from penstock.state import auditing, chain, figures, recorded, spending
+from penstock.state import auditing, chain, figures, recorded
 from penstock.state import notices as noticed
 from penstock.state.database import Database
 from penstock.state.errors import StoreError, StoreSchemaError
+from penstock.state.ledger_book import LedgerBook
 from penstock.state.records import AuditEntry, PackedInputs, StoredDecision, StoredInputs
 from penstock.state.tables import NewerSchemaError, audit, decisions, drains, migrate, policies
 from penstock_policies.overrides import Drain
@@ -60,6 +61,8 @@ class Store:
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database = database
         self._clock = clock
+        self.ledger: Final = LedgerBook(database)
+        """What traffic came to."""
 
     @classmethod
     async def open(cls, url: str, clock: Callable[[], float], *, failed: Callable[[], None] = lambda: None) -> Self:
@@ -306,26 +309,6 @@ class Store:
         async with self._database.reading("read policy") as connection:
             text = await connection.scalar(wanted)
         return None if text is None else json.loads(text)
-
-    # Spending
-
-    @_to_its_end
-    async def add_spending(self, amounts: Mapping[spending.Account, spending.Spent]) -> None:
-        """Add to what is recorded as spent: all of it or nothing."""
-        async with self._database.writing("add spending") as connection:
-            await spending.add(connection, amounts)
-
-    @_to_its_end
-    async def spending_since(self, since: float) -> dict[tuple[str, str], spending.Spent]:
-        """Sum what was spent in the quarters of an hour from ``since`` (Unix time) on, by policy and cluster."""
-        async with self._database.reading("read spending") as connection:
-            return await spending.totals(connection, since)
-
-    @_to_its_end
-    async def prune_spending(self, before: float) -> int:
-        """Forget what was spent before a time (Unix time); returns how many rows that were."""
-        async with self._database.writing("prune spending") as connection:
-            return await spending.prune(connection, before)
 
     # The audit log
 

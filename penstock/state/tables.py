@@ -106,18 +106,54 @@ figures: Final = Table(
 )
 """Decisions that differ from the recorded one before them in figures alone, and what they were made of, compressed."""
 
-spend: Final = Table(
-    "spend",
+ledger: Final = Table(
+    "ledger",
     metadata,
     Column("bucket", _Number, primary_key=True, autoincrement=False),
-    Column("policy", String(63), primary_key=True),
-    Column("cluster", String(63), primary_key=True),
-    Column("usd", Double, nullable=False),
-    Column("requests", Double, nullable=False),
-    Column("prompt_tokens", Double, nullable=False),
-    Column("output_tokens", Double, nullable=False),
+    *(
+        Column(name, String(size), primary_key=True)
+        for name, size in (
+            ("policy", 63),
+            ("data_class", 16),
+            ("model", 256),
+            ("cluster", 63),
+            ("site", 16),
+            ("region", 63),
+            ("edge_region", 63),
+        )
+    ),
+    *(
+        Column(name, Double, nullable=False)
+        for name in (
+            "requests",
+            "failed",
+            "unmetered",
+            "prompt_tokens",
+            "cached_prompt_tokens",
+            "output_tokens",
+            "usd",
+            "work",
+            "estimated_requests",
+            "estimated_tokens",
+            "estimated_usd",
+            "on_prem_usd",
+            "on_prem_kept_usd",
+            "cloud_usd",
+            "cloud_kept_usd",
+        )
+    ),
 )
-"""What each policy's traffic cost at each cluster, by the quarter of an hour that begins at ``bucket``."""
+"""What traffic came to in the quarter of an hour, for old rows the hour, that begins at ``bucket``."""
+
+accrual: Final = Table(
+    "accrual",
+    metadata,
+    Column("bucket", _Number, primary_key=True, autoincrement=False),
+    *(Column(name, String(size), primary_key=True) for name, size in (("cluster", 63), ("site", 16), ("region", 63))),
+    Column("seconds", Double, nullable=False),
+    Column("usd", Double, nullable=False),
+)
+"""What clusters came to by the hour, used or not, in the same buckets."""
 
 notices: Final = Table(
     "notices",
@@ -159,8 +195,45 @@ def _fourth(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE TABLE notices (id VARCHAR(128) NOT NULL, json TEXT NOT NULL, PRIMARY KEY (id))")
 
 
+def _fifth(connection: Connection) -> None:
+    # In SQLite a long key is kept twice unless the table is the index.
+    end = ") WITHOUT ROWID" if connection.dialect.name == "sqlite" else ")"
+    connection.exec_driver_sql(
+        "CREATE TABLE ledger (bucket BIGINT NOT NULL, policy VARCHAR(63) NOT NULL, data_class VARCHAR(16) NOT NULL,"
+        " model VARCHAR(256) NOT NULL, cluster VARCHAR(63) NOT NULL, site VARCHAR(16) NOT NULL,"
+        " region VARCHAR(63) NOT NULL, edge_region VARCHAR(63) NOT NULL, requests DOUBLE PRECISION NOT NULL,"
+        " failed DOUBLE PRECISION NOT NULL, unmetered DOUBLE PRECISION NOT NULL,"
+        " prompt_tokens DOUBLE PRECISION NOT NULL, cached_prompt_tokens DOUBLE PRECISION NOT NULL,"
+        " output_tokens DOUBLE PRECISION NOT NULL, usd DOUBLE PRECISION NOT NULL, work DOUBLE PRECISION NOT NULL,"
+        " estimated_requests DOUBLE PRECISION NOT NULL, estimated_tokens DOUBLE PRECISION NOT NULL,"
+        " estimated_usd DOUBLE PRECISION NOT NULL, on_prem_usd DOUBLE PRECISION NOT NULL,"
+        " on_prem_kept_usd DOUBLE PRECISION NOT NULL, cloud_usd DOUBLE PRECISION NOT NULL,"
+        " cloud_kept_usd DOUBLE PRECISION NOT NULL,"
+        f" PRIMARY KEY (bucket, policy, data_class, model, cluster, site, region, edge_region){end}"
+    )
+    connection.exec_driver_sql(
+        "CREATE TABLE accrual (bucket BIGINT NOT NULL, cluster VARCHAR(63) NOT NULL, site VARCHAR(16) NOT NULL,"
+        " region VARCHAR(63) NOT NULL, seconds DOUBLE PRECISION NOT NULL, usd DOUBLE PRECISION NOT NULL,"
+        f" PRIMARY KEY (bucket, cluster, site, region){end}"
+    )
+    # All of it was estimated, and where the same traffic would have cost what else nobody knows any more. What a prompt
+    # token's part of the price was neither: all tokens are the same work.
+    connection.exec_driver_sql(
+        "INSERT INTO ledger SELECT bucket, policy, '', '', cluster, '', '', '', requests, 0, 0, prompt_tokens, 0,"
+        " output_tokens, usd, prompt_tokens + output_tokens, requests, prompt_tokens + output_tokens, usd,"
+        " usd, usd, usd, usd FROM spend"
+    )
+    connection.exec_driver_sql("DROP TABLE spend")
+
+
 # Never edit a step that was released: databases in the field have taken it. Later steps spell out their DDL.
-MIGRATIONS: Final[Mapping[int, Callable[[Connection], None]]] = {1: _first, 2: _second, 3: _third, 4: _fourth}
+MIGRATIONS: Final[Mapping[int, Callable[[Connection], None]]] = {
+    1: _first,
+    2: _second,
+    3: _third,
+    4: _fourth,
+    5: _fifth,
+}
 CURRENT_VERSION: Final = max(MIGRATIONS)
 
 

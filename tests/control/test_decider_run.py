@@ -6,9 +6,9 @@ import pytest
 
 from penstock.control.decider import Decider
 from penstock.control.history import WeightHistory
+from penstock.control.ledger import LedgerKeeper
 from penstock.control.publisher import Publisher
 from penstock.control.recorder import Recorder
-from penstock.control.spending import SpendingMeter
 from penstock.signals.board import ObservationBoard
 from penstock.state.store import Store
 from penstock_envoy.compiler import Compiler
@@ -32,7 +32,7 @@ async def test_news_and_the_order_to_stop_may_come_together(turns_between: int) 
             publisher=Publisher(SnapshotCache(), Compiler()),
             recorder=Recorder(store),
             history=WeightHistory(),
-            meter=SpendingMeter(store, lambda: 1000.0),
+            ledger=LedgerKeeper(store, lambda: 1000.0),
             clock=lambda: 1000.0,
             published=lambda _: None,
         )

@@ -12,9 +12,9 @@ import pytest
 from penstock.control import decider as decider_module
 from penstock.control.decider import Decider
 from penstock.control.history import WeightHistory
+from penstock.control.ledger import LedgerKeeper
 from penstock.control.publisher import Publisher
 from penstock.control.recorder import Recorder
-from penstock.control.spending import SpendingMeter
 from penstock.signals.board import ObservationBoard
 from penstock.state.store import Store
 from penstock_envoy.compiler import Compiler
@@ -77,7 +77,7 @@ async def world() -> AsyncIterator[World]:
             publisher=Publisher(cache, Compiler()),
             recorder=recorder,
             history=WeightHistory(),
-            meter=SpendingMeter(store, lambda: NOW),
+            ledger=LedgerKeeper(store, lambda: NOW),
             clock=lambda: NOW,
             published=lambda _: None,
             decided=lambda decision, seconds: told.append((decision, seconds)),

@@ -16,12 +16,12 @@ from penstock.control import notice_desk
 from penstock.control.decider import Decider
 from penstock.control.drains import Drains
 from penstock.control.history import WeightHistory
+from penstock.control.ledger import LedgerKeeper
 from penstock.control.notice_desk import NoticeDesk
 from penstock.control.noticed_board import NoticedBoard
 from penstock.control.notices import Notices
 from penstock.control.publisher import Publisher
 from penstock.control.recorder import Recorder
-from penstock.control.spending import SpendingMeter
 from penstock.signals.notices import Announcement, NoticeKind, Report
 from penstock.state.errors import StoreError
 from penstock.state.notices import NoticeRecord
@@ -132,7 +132,7 @@ async def kept(path: Path, clock: Clock) -> AsyncIterator[Kept]:
             publisher=Publisher(SnapshotCache(), Compiler()),
             recorder=Recorder(store),
             history=WeightHistory(),
-            meter=SpendingMeter(store, clock),
+            ledger=LedgerKeeper(store, clock),
             clock=clock,
             published=lambda _: None,
         )

@@ -6,10 +6,10 @@ import pytest
 
 from penstock.control.decider import Decider
 from penstock.control.history import WeightHistory
+from penstock.control.ledger import LedgerKeeper
 from penstock.control.policies import PolicyKeeper
 from penstock.control.publisher import Publisher
 from penstock.control.recorder import Recorder
-from penstock.control.spending import SpendingMeter
 from penstock.policy_source import PolicyDirectory, Reading
 from penstock.signals.board import ObservationBoard
 from penstock.state.store import Store
@@ -48,7 +48,7 @@ async def test_a_policy_that_cannot_be_generated_or_proven_is_refused_and_the_la
             publisher=Publisher(cache, compiler),
             recorder=Recorder(store),
             history=WeightHistory(),
-            meter=SpendingMeter(store, lambda: 1000.0),
+            ledger=LedgerKeeper(store, lambda: 1000.0),
             clock=lambda: 1000.0,
             published=lambda _: None,
         )

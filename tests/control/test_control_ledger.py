@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from penstock.state.spending import BUCKET_SECONDS, Spent
+from penstock.state.ledger import BUCKET_SECONDS
 from penstock.state.store import Store
+from tests.control.ledger_world import entries_of
 from tests.control.serving_world import World, world
 
 BUDGET = """
@@ -34,9 +35,8 @@ async def test_a_budget_written_while_serving_knows_what_the_store_has_counted(t
     async with world(tmp_path) as it:
         bucket = int(it.plane.now() // BUCKET_SECONDS) * BUCKET_SECONDS
         async with await Store.open(f"sqlite:///{tmp_path / 'state.db'}", it.plane.now) as store:
-            await store.add_spending(
-                {(bucket, "chat", "cloud"): Spent(usd=12.5), (0, "chat", "cloud"): Spent(usd=99.0)}
-            )
+            await store.ledger.add(entries_of(bucket, usd=12.5))
+            await store.ledger.add(entries_of(0, usd=99.0))
         assert await budgets(it) == []
         it.edit((RECORDS, RECORDS + BUDGET))
 
