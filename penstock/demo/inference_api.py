@@ -18,7 +18,7 @@ from penstock.demo.endpoint_clock import SequenceClock
 from penstock.demo.faults import FaultMode, FaultSwitch
 from penstock.demo.receipts import Receipts, class_of
 from penstock.demo.sequences import RETRY_AFTER_SECONDS, QueueFullError, Sequence
-from penstock.demo.vllm_metrics import VllmMetrics
+from penstock.demo.vllm_metrics import CONTENT_TYPE, VllmMetrics
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -48,6 +48,14 @@ class SimulatorOptions:
     """The most one sequence gets, however empty the box is."""
     queue_limit: int = 256
     """Sequences that may wait; the next one gets 429."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """When a request began, in seconds since it was submitted."""
+
+    queued: float
+    first_token: float
 
 
 class InferenceApi:
@@ -131,22 +139,23 @@ class InferenceApi:
         try:
             sequence = self._clock.submit(generation.prompt_tokens, generation.output_tokens)
         except QueueFullError as error:
+            self._metrics.observe_refusal()
             return _error(429, str(error), "RateLimitError")
         envelope = openai_wire.Envelope(
             generation, f"{self._options.name}-{next(self._ids)}", created=int(self._wall_clock())
         )
         try:
-            ttft = await self._first_token(sequence)
+            begun = await self._first_token(sequence)
             if generation.stream:
-                return await self._stream(request, envelope, sequence, ttft)
+                return await self._stream(request, envelope, sequence, begun)
             await self._clock.produced(sequence, generation.output_tokens)
-            self._finished(envelope, sequence, ttft)
+            self._finished(envelope, sequence, begun)
             return web.json_response(openai_wire.answer(envelope), headers=load_report)
         finally:
             self._clock.cancel(sequence)
 
     async def _stream(
-        self, request: web.Request, envelope: openai_wire.Envelope, sequence: Sequence, ttft: float
+        self, request: web.Request, envelope: openai_wire.Envelope, sequence: Sequence, begun: _Begun
     ) -> web.StreamResponse:
         response = web.StreamResponse(
             headers={"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
@@ -162,7 +171,7 @@ class InferenceApi:
                 produced = await self._clock.produced(sequence, sent + 1)
                 await response.write(b"".join(openai_wire.chunk(envelope, index) for index in range(sent, produced)))
                 sent = produced
-            self._finished(envelope, sequence, ttft)
+            self._finished(envelope, sequence, begun)
             await response.write(openai_wire.ending(envelope))
             await response.write_eof()
         finally:
@@ -171,19 +180,19 @@ class InferenceApi:
                 transport.close()
         return response
 
-    async def _first_token(self, sequence: Sequence) -> float:
+    async def _first_token(self, sequence: Sequence) -> _Begun:
         started = await self._clock.started(sequence)
         await self._clock.produced(sequence, 1)
-        ttft = self._loop.time() - sequence.submitted_at
-        self._metrics.observe_start(
-            queued=started - sequence.submitted_at, ttft=ttft, prompt_tokens=sequence.prompt_tokens
-        )
-        return ttft
+        begun = _Begun(queued=started - sequence.submitted_at, first_token=self._loop.time() - sequence.submitted_at)
+        self._metrics.observe_start(queued=begun.queued, ttft=begun.first_token, prompt_tokens=sequence.prompt_tokens)
+        return begun
 
-    def _finished(self, envelope: openai_wire.Envelope, sequence: Sequence, ttft: float) -> None:
+    def _finished(self, envelope: openai_wire.Envelope, sequence: Sequence, begun: _Begun) -> None:
         self._metrics.observe_finish(
             seconds=self._loop.time() - sequence.submitted_at,
-            ttft=ttft,
+            queued=begun.queued,
+            ttft=begun.first_token,
+            prompt_tokens=sequence.prompt_tokens,
             tokens=sequence.output_tokens,
             finished_reason=envelope.generation.finish_reason,
         )
@@ -201,7 +210,7 @@ class InferenceApi:
         self._clock.refresh()
         batch = self._clock.batch
         text = self._metrics.render(running=batch.running, waiting=batch.waiting, kv_cache_usage=self._kv_cache_usage())
-        return web.Response(body=text, headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(body=text, headers={"content-type": CONTENT_TYPE})
 
     def _kv_cache_usage(self) -> float:
         return min(1.0, self._clock.batch.tokens_held() / (self._options.slots * KV_TOKENS_PER_SLOT))

@@ -6,7 +6,8 @@ series or several to be added up. Counters are looked for with ``_total`` and wi
 
 Sources, looked up in November 2026; [M] marks what is from memory alone:
 
-* vLLM: ``docs/design/metrics.md``, ``docs/usage/metrics.md``, ``vllm/v1/metrics/loggers.py`` (``engine_sleep_state``).
+* vLLM: a running 0.32.0; for older names ``docs/design/metrics.md``, ``docs/usage/metrics.md`` and
+  ``vllm/v1/metrics/loggers.py``.
 * SGLang: ``python/sglang/srt/metrics/collector.py``, ``docs/references/production_metrics.md``. The page is there only
   with ``--enable-metrics``. With ``--enable-metrics-for-all-schedulers`` every rank of a parallel group tells the same.
 * TensorRT-LLM, ``trtllm-serve``: ``tensorrt_llm/metrics/collector.py``, ``examples/serve/prometheus_metrics.py`` (the
@@ -21,8 +22,9 @@ Sources, looked up in November 2026; [M] marks what is from memory alone:
 * TGI: huggingface.co/docs/text-generation-inference/reference/metrics and ``router/src/infer``. It has no time to the
   first token, and its tokens are the sums of two histograms.
 * Ray Serve: ``vllm/v1/metrics/ray_wrappers.py`` (``:`` becomes ``_``), Ray's ``serve_llm_dashboard_panels.py`` (both
-  spellings, by age), ``doc/source/serve/monitoring.md``. A node's page has the replicas of that node. Port 8080:
-  KubeRay's default and that of Ray's documentation; ``ray start --metrics-export-port`` sets it.
+  spellings, by age), ``doc/source/serve/monitoring.md``; Serve's own metrics as a running Ray 2.60.0 has them. A node's
+  page has the replicas of that node, and Ray renews it every 10 s. Port 8080: KubeRay's default and that of Ray's
+  documentation; ``ray start --metrics-export-port`` sets it.
 
 Ollama and plain OpenAI endpoints serve no such page: they have no row, are not asked, and are judged by what Envoy
 measures.
@@ -46,6 +48,9 @@ class Series:
     greatest_by: str | None = None
     """A label: the sum of its greatest value counts. A request to an application of several Ray Serve deployments is
     at work in each of them."""
+    queue: str | None = None
+    """With ``greatest_by``, a metric with the same label: from each value's sum is taken what waits for the other
+    values. A request that waits for one Ray Serve deployment is at work in those that called it."""
 
 
 Sums = tuple[tuple[Series, ...], ...]
@@ -126,6 +131,7 @@ def _vllm(*prefixes: str) -> dict[str, Any]:
 _RAY_VLLM: Final = _vllm("ray_vllm_", "ray_vllm:")
 _QUEUED: Final = Series("ray_serve_deployment_queued_queries")
 """Requests that wait for a replica to have room: these are not in an engine's queue yet."""
+_PROCESSING: Final = Series("ray_serve_replica_processing_queries", greatest_by="deployment", queue=_QUEUED.name)
 
 
 def _trtllm(*prefixes: str) -> Adapter:
@@ -213,8 +219,7 @@ ADAPTERS: Final[Mapping[Engine, Adapter]] = MappingProxyType(
             **_RAY_VLLM
             | {
                 "port": 8080,
-                "running": _RAY_VLLM["running"]
-                + ((Series("ray_serve_replica_processing_queries", greatest_by="deployment"),),),
+                "running": _RAY_VLLM["running"] + ((_PROCESSING,),),
                 "waiting": (
                     *((*engine, _QUEUED) for engine in _RAY_VLLM["waiting"]),
                     *_RAY_VLLM["waiting"],

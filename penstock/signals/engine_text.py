@@ -60,7 +60,8 @@ def parse(text: str, engine: Engine) -> Figures:
 @lru_cache(maxsize=len(Engine))
 def _names(engine: Engine) -> frozenset[str]:
     adapter = ADAPTERS[engine]
-    series = {each.name for figure in _COUNTS for alternative in getattr(adapter, figure) for each in alternative}
+    counts = [each for figure in _COUNTS for alternative in getattr(adapter, figure) for each in alternative]
+    series = {name for each in counts for name in (each.name, each.queue) if name}
     return frozenset(series | {each.name + _BUCKET for figure in HISTOGRAMS for each in getattr(adapter, figure)})
 
 
@@ -94,16 +95,25 @@ def _sum(page: Page, alternatives: Sums, adapter: Adapter) -> float | None:
     for series, values in _values(page, alternatives, adapter):
         if values is None:
             return None
-        total = (total or 0.0) + _added(values, series.greatest_by)
+        queued = _distinct(page.get(series.queue, ()), adapter) if series.queue else []
+        if queued is None:
+            return None
+        total = (total or 0.0) + _added(values, queued, series.greatest_by)
     return total
 
 
-def _added(values: _Values, by: str | None) -> float:
+def _added(values: _Values, queued: _Values, by: str | None) -> float:
+    sums, waiting = _by(by, values), _by(by, queued)
+    elsewhere = math.fsum(waiting.values())
+    return max(max(0.0, count - (elsewhere - waiting.get(group, 0.0))) for group, count in sums.items())
+
+
+def _by(label: str | None, values: _Values) -> dict[str, float]:
     sums: dict[str, float] = {}
     for labels, value in values:
-        group = labels.get(by, "") if by else ""
+        group = labels.get(label, "") if label else ""
         sums[group] = sums.get(group, 0.0) + value
-    return max(sums.values())
+    return sums
 
 
 def _share(page: Page, alternatives: Sums, adapter: Adapter) -> float | None:

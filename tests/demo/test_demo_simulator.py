@@ -96,7 +96,7 @@ async def test_metrics_have_vllms_names_and_count_what_was_served(
         f"vllm:prompt_tokens_total{labels} 6.0",
         f"vllm:generation_tokens_total{labels} 8.0",
         f"vllm:time_to_first_token_seconds_count{labels} 1.0",
-        f"vllm:inter_token_latency_seconds_count{labels} 1.0",
+        f"vllm:inter_token_latency_seconds_count{labels} 7.0",
         f"vllm:e2e_request_latency_seconds_count{labels} 1.0",
         'vllm:request_success_total{engine="0",finished_reason="length",model_name="llama-3-70b"} 1.0',
     ):

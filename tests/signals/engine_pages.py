@@ -4,6 +4,12 @@ Each tells of the same load where the engine can tell it at all: 7 requests runn
 and 700 generated, of ten first tokens four within 0.1 s.
 """
 
+from pathlib import Path
+
+RAY_2_60 = (Path(__file__).parent / "ray_2_60_metrics.txt").read_text()
+"""Some of what a running Ray 2.60.0 served (`make test-engines`): an OpenAI-style application of an ingress and an
+engine with four slots, seven streams in flight. It has no vLLM in it, so no tokens."""
+
 VLLM = """\
 # HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge

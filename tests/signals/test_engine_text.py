@@ -97,7 +97,22 @@ def test_an_older_triton_tells_its_cache_by_blocks_and_no_queue() -> None:
 def test_ray_serve_without_an_engines_metrics_tells_of_its_own_queues_and_counts_a_request_once() -> None:
     plain = "\n".join(line for line in pages.RAYSERVE.split("\n") if "vllm" not in line)
     figures = parse(plain, Engine.RAYSERVE)
-    assert (figures.running, figures.waiting, figures.prompt_tokens) == (9.0, 1.0, None)
+    assert (figures.running, figures.waiting, figures.prompt_tokens) == (8.0, 1.0, None)
+
+
+def test_what_waits_for_one_deployment_of_ray_serve_is_not_at_work_in_the_one_that_called_it() -> None:
+    figures = parse(pages.RAY_2_60, Engine.RAYSERVE)
+    assert (figures.running, figures.waiting, figures.ready) == (4.0, 3.0, True)
+    line = next(line for line in pages.RAY_2_60.split("\n") if line.startswith("ray_serve_deployment_queued_queries{"))
+    assert 'deployment="Ingress"' in line
+    figures = parse(pages.RAY_2_60.replace(line, line[: line.rindex(" ")] + " 5.0"), Engine.RAYSERVE)
+    assert (figures.running, figures.waiting) == (4.0, 8.0)
+
+
+def test_a_queue_of_ray_serve_that_makes_no_sense_leaves_what_runs_unknown() -> None:
+    line = next(line for line in pages.RAY_2_60.split("\n") if line.startswith("ray_serve_deployment_queued_queries{"))
+    figures = parse(pages.RAY_2_60.replace(line, line[: line.rindex(" ")] + " NaN"), Engine.RAYSERVE)
+    assert (figures.running, figures.waiting) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +152,7 @@ def test_a_hostile_line_costs_no_more_than_its_length(rest: str) -> None:
 def test_the_demos_own_pages_are_understood() -> None:
     metrics = VllmMetrics("llama-3-70b")
     metrics.observe_start(queued=0.01, ttft=0.03, prompt_tokens=120)
-    metrics.observe_finish(seconds=1.0, ttft=0.03, tokens=40, finished_reason="stop")
+    metrics.observe_finish(seconds=1.0, queued=0.01, ttft=0.03, prompt_tokens=120, tokens=40, finished_reason="stop")
     figures = parse(metrics.render(running=1, waiting=2, kv_cache_usage=0.1).decode(), Engine.VLLM)
     assert (figures.running, figures.waiting, figures.prompt_tokens, figures.output_tokens) == (1, 2, 120, 40)
     assert figures.kv_used == 0.1
