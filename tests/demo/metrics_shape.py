@@ -15,7 +15,8 @@ def shape(text: str, prefix: str) -> list[str]:
     """One line for each metric whose name begins so: type, name, labels with their values, bounds of seconds.
 
     Of an ``_info`` metric, whose labels are the server's settings, type and name alone. Buckets of tokens go by the
-    longest context of the model, so only those of times are told.
+    longest context of the model, so only those of times are told. ``_created`` is the client library's own, by a switch
+    that all of a process shares.
     """
     samples = {
         family.name: [(sample.name, sample.labels) for sample in family.samples]
@@ -24,7 +25,7 @@ def shape(text: str, prefix: str) -> list[str]:
     return sorted(
         " ".join([name, kind, *_details(name, kind, samples)])
         for name, kind in _TYPE.findall(text)
-        if name.startswith(prefix)
+        if name.startswith(prefix) and not name.endswith("_created")
     )
 
 
