@@ -27,8 +27,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install ## Real Envoys, simulated LLM clusters, a story (DEMO_SECONDS=60 plays it once and ends)
 	@$(BIN)/python -m penstock.demo
 
-test: install ## The whole test suite, real Envoy included
-	@$(BIN)/python -m pytest
+test: install ## The whole test suite, real Envoy included, on every core
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-fast: install ## The tests that need no Envoy
 	@$(BIN)/python -m pytest -m "not e2e"
