@@ -10,8 +10,9 @@ from typing import Final, Literal
 from penstock.admin.rows import row_title
 from penstock_policies.decision import ClusterView, Decision, Row
 from penstock_policies.engine.schedule import Wishes
+from penstock_policies.machines import Capacity
 from penstock_policies.policyset import PolicySet
-from penstock_policies.schema import Capacity, Cluster
+from penstock_policies.schema import Cluster
 from penstock_policies.steering import ShareRule
 
 _LEAST_USD: Final = 0.005

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from penstock_policies.decision import Decision, Stage
+from penstock_policies.engine.prices import remembered_as
 from penstock_policies.policyset import PolicySet
 
 _REFUSALS = {"price refused", "carbon intensity refused"}
@@ -52,10 +53,12 @@ def accepted_ages(policy: PolicySet, decision: Decision) -> Mapping[tuple[str, s
     """Give, by feed and key, the seconds since the figure was read that a decision went by."""
     memory = (decision.memory.prices, decision.memory.carbon)
     return {
-        (feed, key): max(0.0, decision.at - figures[feed][key][1])
+        (feed, key): max(0.0, decision.at - figures[feed][slot][1])
         for feed, key in _used(policy)
+        if feed in policy.feeds
+        for slot in [remembered_as(policy.feeds[feed].spec, key)]
         for figures in memory
-        if key in figures.get(feed, {})
+        if slot in figures.get(feed, {})
     }
 
 

@@ -213,10 +213,11 @@ def _units(policy: PolicySet, decision: Decision) -> dict[str, Unit]:
         cluster = policy.clusters.get(name)
         if cluster is None or not _amount(view.price):
             continue
+        told = view.prompt_price_ratio
         units[name] = Unit(
-            prompt=usd_of_request(cluster, view.price, (1.0, 0.0)),
-            output=usd_of_request(cluster, view.price, (0.0, 1.0)),
-            ratio=cluster.spec.cost.prompt_price_ratio,
+            prompt=usd_of_request(cluster, view.price, (1.0, 0.0), told),
+            output=usd_of_request(cluster, view.price, (0.0, 1.0), told),
+            ratio=cluster.spec.cost.prompt_price_ratio if told is None else told,
             sizes=view.tokens,
             site=cluster.spec.site,
             region=cluster.spec.region,

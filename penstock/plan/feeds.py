@@ -5,17 +5,17 @@ price. HTTP feeds are not asked: a plan runs where the feed need not be reachabl
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penstock.plan.inputs import Inputs
 from penstock.signals.feeds import keys_wanted
 from penstock.signals.price_document import PriceDocumentError
-from penstock.signals.price_reading import read_document
+from penstock.signals.price_reading import Reading, read_document
 from penstock.signals.price_sources import PriceSourceError, file_source
 from penstock_policies.feeds import CostFeedSpec
-from penstock_policies.observations import Intensity, Price
+from penstock_policies.observations import Intensity
 from penstock_policies.policyset import PolicySet
 
 
@@ -38,28 +38,30 @@ def with_feeds(inputs: Inputs, policy: PolicySet, directory: Path, read: PolicyS
         read: the policy by which the feeds in ``inputs`` were read; None for the same.
 
     """
-    prices, carbon = dict(inputs.observations.prices), dict(inputs.observations.carbon)
+    seen = inputs.observations
+    prices, rates, carbon = dict(seen.prices), dict(seen.rates), dict(seen.carbon)
     unread: list[str] = []
     wanted = keys_wanted(policy)
     for name, feed in sorted(policy.feeds.items()):
         known = (read or policy).feeds.get(name)
-        if name in {**prices, **carbon} and known is not None and known.spec == feed.spec:
+        if name in {**prices, **rates, **carbon} and known is not None and known.spec == feed.spec:
             continue
         try:
-            figures = _read(feed.spec, directory, wanted.get(name, ()))
+            reading = _read(feed.spec, directory, wanted.get(name, ()))
         except (PriceSourceError, PriceDocumentError) as error:
             unread.append(f"feed {name} is not read: {error}")
             continue
         if feed.spec.measures == "carbon":
-            carbon[name] = {key: Intensity(inputs.at, grams) for key, grams in figures.items()}
+            carbon[name] = {key: Intensity(inputs.at, grams) for key, grams in reading.figures.items()}
         else:
-            prices[name] = {key: Price(inputs.at, usd) for key, usd in figures.items()}
-    observations = replace(inputs.observations, prices=prices, carbon=carbon)
+            at = dict.fromkeys(reading.figures, inputs.at)
+            prices[name], rates[name] = reading.prices(feed.spec, at), reading.rates(feed.spec, at)
+    observations = replace(seen, prices=prices, rates={name: by for name, by in rates.items() if by}, carbon=carbon)
     return Fed(replace(inputs, observations=observations), tuple(unread))
 
 
-def _read(spec: CostFeedSpec, directory: Path, wanted: Iterable[str]) -> Mapping[str, float]:
+def _read(spec: CostFeedSpec, directory: Path, wanted: Iterable[str]) -> Reading:
     if spec.type != "file" or spec.path is None:
         raise PriceSourceError("plans read files alone")
     content = asyncio.run(file_source(spec.path, spec, directory).fetch())
-    return read_document(content, spec, wanted).figures
+    return read_document(content, spec, wanted)

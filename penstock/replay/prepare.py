@@ -1,6 +1,7 @@
 """From what a user names on the command line to a scenario."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from penstock.plan.feeds import with_feeds
@@ -9,6 +10,7 @@ from penstock.replay.fault_file import read_faults
 from penstock.replay.faults import Fault, described
 from penstock.replay.price_file import read_prices
 from penstock.replay.scenario import Scenario, build
+from penstock.replay.time_prices import with_token_prices
 from penstock.replay.trace import Trace, read_trace
 from penstock_policies.policyset import PolicySet
 from penstock_policies.serial import row_name
@@ -35,10 +37,11 @@ def prepare(
         MixError: the policies' shares of the traffic do not fit.
     """
     recorded = read_trace(trace, seed=seed, limit=limit)
-    wrong: tuple[Fault, ...] = read_faults(faults, policy) if faults is not None else ()
-    moves = read_prices(prices, policy) if prices is not None else ()
     fed = with_feeds(Inputs(at=recorded.start), policy, directory, None)
     observed = fed.inputs.observations
+    policy, turned = with_token_prices(policy, observed.rates)
+    wrong: tuple[Fault, ...] = read_faults(faults, policy) if faults is not None else ()
+    moves = read_prices(prices, policy) if prices is not None else ()
     scenario = build(
         policy,
         files,
@@ -57,7 +60,7 @@ def prepare(
         scale=scale,
         run_in=run_in,
     )
-    return scenario, (*fed.unread, *_doubts(recorded, scenario))
+    return replace(scenario, rates=observed.rates), (*fed.unread, *turned, *_doubts(recorded, scenario))
 
 
 def _doubts(recorded: Trace, scenario: Scenario) -> Iterator[str]:

@@ -27,6 +27,7 @@ from penstock.replay.strategies import (
     Waterfall,
 )
 from penstock.replay.telemetry import REPORT_DELAY, Telemetry
+from penstock.replay.time_prices import with_token_prices
 from penstock_policies.loader import load
 
 STRATEGIES: Final[Mapping[str, Callable[[Scenario, Simulator], Strategy]]] = {
@@ -99,7 +100,7 @@ def _begin(channel: Any) -> None:  # noqa: ANN401 - a queue of multiprocessing h
 
 
 def _work(scenario: Scenario, name: str) -> Result:
-    policy = load(scenario.files).require()
+    policy, _ = with_token_prices(load(scenario.files).require(), scenario.rates)
     return run_one(replace(scenario, policy=policy), name, lambda part: _progress.put((name, part)))
 
 

@@ -8,12 +8,13 @@ import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from penstock.replay.faults import CapacityLoss, Fault, Outage, PriceMove, Silence, Source
 from penstock.replay.queueing import slot_seconds
 from penstock.replay.trace import Trace
+from penstock_policies.observations import Rate
 from penstock_policies.policyset import ANY_MODEL, PolicySet, RowKey
 from penstock_policies.quantities import parse_percentage
 from penstock_policies.schema import TrafficPolicy
@@ -69,6 +70,8 @@ class Scenario:
     """Seconds between two decisions."""
     closely: float = 0.0
     """Seconds after each change of the world in which decisions are made every second, whatever the tick is."""
+    rates: Mapping[str, Mapping[str, Rate]] = field(default_factory=dict)
+    """Feed, key to prices of time and electricity, by which worker processes declare prices of tokens anew."""
 
     def outages(self, cluster: str) -> list[Outage]:
         """List the whole outages of a cluster, in order, overlapping ones merged."""

@@ -17,6 +17,7 @@ from penstock_policies.observations import (
     Load,
     Observations,
     Price,
+    Rate,
     Spend,
 )
 from penstock_policies.policyset import PolicySet
@@ -35,6 +36,7 @@ class ObservationBoard:
         self._probes: dict[str, dict[str, EndpointProbe]] = {}
         self._load: dict[str, Mapping[str, Load]] = {}
         self._prices: dict[str, Mapping[str, Price]] = {}
+        self._rates: dict[str, Mapping[str, Rate]] = {}
         self._engines: dict[str, EngineLoad] = {}
         self._carbon: dict[str, Mapping[str, Intensity]] = {}
         self._spend: Mapping[str, Spend] = MappingProxyType({})
@@ -53,6 +55,7 @@ class ObservationBoard:
         self._probes = {cluster: probes for cluster, probes in kept.items() if probes}
         self.set_load(self._load)
         self._prices = {feed: prices for feed, prices in self._prices.items() if feed in self._feeds}
+        self._rates = {feed: rates for feed, rates in self._rates.items() if feed in self._feeds}
         self._carbon = {feed: figures for feed, figures in self._carbon.items() if feed in self._feeds}
         self._engines = {name: load for name, load in self._engines.items() if name in self._endpoints}
         self.set_spend({name: spend for name, spend in self._spend.items() if name in policy_set.budgets})
@@ -69,10 +72,11 @@ class ObservationBoard:
             for region, facts in load.items()
         }
 
-    def set_prices(self, feed: str, prices: Mapping[str, Price]) -> None:
-        """Pin all prices of a feed, by key."""
+    def set_prices(self, feed: str, prices: Mapping[str, Price], rates: Mapping[str, Rate] | None = None) -> None:
+        """Pin all prices of a feed, by key: those of tokens, and those of something else."""
         if feed in self._feeds:
             self._prices[feed] = MappingProxyType(dict(prices))
+            self._rates[feed] = MappingProxyType(dict(rates or {}))
 
     def set_carbon(self, feed: str, figures: Mapping[str, Intensity]) -> None:
         """Pin all carbon intensities of a feed, by key."""
@@ -105,4 +109,5 @@ class ObservationBoard:
             ),
             carbon=MappingProxyType(dict(self._carbon)),
             spend=self._spend,
+            rates=MappingProxyType({feed: rates for feed, rates in self._rates.items() if rates}),
         )

@@ -25,7 +25,7 @@ from penstock.signals.price_reading import Reading, read_document
 from penstock.signals.price_sources import PriceSource, PriceSourceError, source_of
 from penstock.signals.workers import Workers
 from penstock_policies.feeds import CostFeedSpec
-from penstock_policies.observations import Intensity, Price
+from penstock_policies.observations import Intensity
 from penstock_policies.policyset import PolicySet
 
 logger = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ class CostFeeds:
         if spec.measures == "carbon":
             self._board.set_carbon(name, {key: Intensity(times.at[key], each) for key, each in reading.figures.items()})
         else:
-            self._board.set_prices(name, {key: Price(times.at[key], each) for key, each in reading.figures.items()})
+            self._board.set_prices(name, reading.prices(spec, times.at), reading.rates(spec, times.at))
 
 
 def _tell(before: FeedState, after: FeedState) -> None:

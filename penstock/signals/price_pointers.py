@@ -14,7 +14,7 @@ _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 def mapped_prices(
     text: bytes, mapped: Sequence[MappedFigure], usd_per_unit: float | None
 ) -> tuple[Mapping[str, float], Mapping[str, str]]:
-    """Return what the pointers lead to, in USD per million tokens by key, and why other keys have no price.
+    """Return what the pointers lead to, in USD for each figure's basis, by key, and why other keys have no price.
 
     Args:
         text: the document.
@@ -33,7 +33,7 @@ def mapped_prices(
         try:
             if rate is None:
                 raise NoFigureError("no rate for its currency")  # noqa: TRY301 - a refusal like the others
-            prices[figure.key] = figure_of(value_at(document, figure.pointer), figure.unit.per_million * rate)
+            prices[figure.key] = figure_of(value_at(document, figure.pointer), figure.unit.factor * rate)
         except NoFigureError as error:
             refused[figure.key] = f"{figure.pointer or 'the whole document'}: {error}"
     return prices, refused

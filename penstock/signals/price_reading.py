@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from penstock.signals.price_document import MOST_SHOWN, PriceDocumentError, parse_carbon, parse_prices
 from penstock.signals.price_litellm import litellm_prices
 from penstock.signals.price_pointers import mapped_prices
-from penstock_policies.feeds import CostFeedSpec
+from penstock_policies.feeds import Basis, CostFeedSpec
+from penstock_policies.observations import Price, Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +18,29 @@ class Reading:
     """A document that was read."""
 
     figures: Mapping[str, float]
-    """Key to USD, or grams of CO2 equivalent, per million tokens."""
+    """Key to USD for what the figure is a price of, or to grams of CO2 equivalent for a million tokens."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Keys that were looked for in vain, with the reason."""
+    prompt_ratios: Mapping[str, float] = field(default_factory=dict)
+    """Key to what a prompt token costs of a generated one, where the document tells."""
+    until: float | None = None
+    """Unix time at which the figures are others without anybody being asked; None: they stand until the next read."""
+
+    def prices(self, spec: CostFeedSpec, at: Mapping[str, float]) -> dict[str, Price]:
+        """Give the prices of tokens, each as of its time."""
+        return {
+            key: Price(at[key], usd, self.prompt_ratios.get(key))
+            for key, usd in self.figures.items()
+            if spec.basis_of(key) is Basis.TOKENS
+        }
+
+    def rates(self, spec: CostFeedSpec, at: Mapping[str, float]) -> dict[str, Rate]:
+        """Give the prices of something else, each as of its time."""
+        return {
+            key: Rate(at[key], usd, basis.value)
+            for key, usd in self.figures.items()
+            if (basis := spec.basis_of(key)) is not Basis.TOKENS
+        }
 
     @property
     def trouble(self) -> str:

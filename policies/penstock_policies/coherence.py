@@ -24,6 +24,7 @@ def check(catalogue: Catalogue) -> Iterator[Problem]:
     for cluster in catalogue.clusters.values():
         yield from _cost(cluster)
         yield from _carbon(cluster)
+        yield from _power(cluster)
         yield from _versions_of_models(cluster)
         yield from _endpoints(cluster)
         yield from _probed_from_edge(cluster)
@@ -63,6 +64,16 @@ def _carbon(cluster: Written[Cluster]) -> Iterator[Problem]:
     if carbon.feed is None and carbon.key is None and carbon.grams_per_million_tokens is None:
         yield cluster.problem(
             path, "the cluster has no carbon figure", expected="gramsPerMillionTokens, or feed and key"
+        )
+
+
+def _power(cluster: Written[Cluster]) -> Iterator[Problem]:
+    power = cluster.document.spec.power
+    if power is not None and power.loaded_kw <= power.idle_kw:
+        yield cluster.problem(
+            ("spec", "power", "loadedKw"),
+            "a full cluster draws no more than an idle one",
+            expected=f"more than idleKw, {power.idle_kw:g}",
         )
 
 

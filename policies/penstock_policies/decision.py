@@ -91,7 +91,8 @@ class ClusterView:
 
     price: float
     price_source: str
-    """``policy`` or ``feed NAME``, with ``(stale)`` where the last good price is used after its age."""
+    """``policy`` or ``feed NAME``, with ``(stale)`` where the last good price is used after its age. Where the feed
+    tells a price of machines' time or of electricity, that and the throughput it was turned into tokens by."""
     price_age: float | None
     in_flight: float
     capacity: float
@@ -109,6 +110,8 @@ class ClusterView:
     carbon_source: str = "policy"
     tokens: tuple[float, float] = (0.0, 0.0)
     """Prompt and generated tokens a request there is taken for."""
+    prompt_price_ratio: float | None = None
+    """What a prompt token costs of ``price``, where something else than the policy tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +194,8 @@ class EngineMemory:
     """What the engine carries from one decision to the next besides the rows."""
 
     prices: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
-    """Feed, key to (price, time): the last good ones."""
+    """Feed, key to (price, time): the last good ones. The key of a price of something else than tokens ends in what it
+    is of: a figure in another unit is another figure."""
     demand: Mapping[str, float] = field(default_factory=dict)
     """Row (``policy/region/model``) to its smoothed request rate."""
     service_time: Mapping[str, float] = field(default_factory=dict)
@@ -220,6 +224,10 @@ class EngineMemory:
     """Cluster to (requests, failed ones), counted with fading memory."""
     edge_outcomes: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
     """Edge region, cluster probed from the edge to the same, of that region's requests alone."""
+    prompt_ratios: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Feed, key to what a prompt token costs of the last good price, where the feed tells."""
+    paces: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Cluster priced by time to the sums by which it is known how much slower than declared it is."""
 
 
 @dataclass(frozen=True, slots=True)

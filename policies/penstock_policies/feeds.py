@@ -15,15 +15,43 @@ USD: Final = "USD"
 """What the engine reckons in, and what every rate is in."""
 
 
+class Basis(StrEnum):
+    """What a figure, brought to USD, is a price of. All but tokens are turned into tokens by the engine."""
+
+    TOKENS = "Mtok"
+    GPU_HOUR = "GPU-hour"
+    HOUR = "hour"
+    KWH = "kWh"
+
+
+_UNITS: Final[dict[str, tuple[Basis, float]]] = {
+    "permilliontokens": (Basis.TOKENS, 1.0),
+    "perthousandtokens": (Basis.TOKENS, 1e3),
+    "pertoken": (Basis.TOKENS, 1e6),
+    "pergpuhour": (Basis.GPU_HOUR, 1.0),
+    "perhour": (Basis.HOUR, 1.0),
+    "perkwh": (Basis.KWH, 1.0),
+    "permwh": (Basis.KWH, 1e-3),
+}
+
+
 class FigureUnit(StrEnum):
     """What a figure of somebody else's document is a price of, and whether it says itself that it is in USD."""
 
     USD_PER_MILLION_TOKENS = "usdPerMillionTokens"
     USD_PER_THOUSAND_TOKENS = "usdPerThousandTokens"
     USD_PER_TOKEN = "usdPerToken"  # noqa: S105 - a unit, no secret
+    USD_PER_GPU_HOUR = "usdPerGpuHour"
+    USD_PER_HOUR = "usdPerHour"
+    USD_PER_KWH = "usdPerKwh"
+    USD_PER_MWH = "usdPerMwh"
     PER_MILLION_TOKENS = "perMillionTokens"
     PER_THOUSAND_TOKENS = "perThousandTokens"
     PER_TOKEN = "perToken"  # noqa: S105 - a unit, no secret
+    PER_GPU_HOUR = "perGpuHour"
+    PER_HOUR = "perHour"
+    PER_KWH = "perKwh"
+    PER_MWH = "perMwh"
 
     @property
     def in_usd(self) -> bool:
@@ -31,11 +59,14 @@ class FigureUnit(StrEnum):
         return self.value.startswith("usd")
 
     @property
-    def per_million(self) -> float:
-        """What turns a figure into one for a million tokens."""
-        if self in {FigureUnit.USD_PER_TOKEN, FigureUnit.PER_TOKEN}:
-            return 1e6
-        return 1e3 if self in {FigureUnit.USD_PER_THOUSAND_TOKENS, FigureUnit.PER_THOUSAND_TOKENS} else 1.0
+    def basis(self) -> Basis:
+        """What the figure is a price of."""
+        return _UNITS[self.value.lower().removeprefix("usd")][0]
+
+    @property
+    def factor(self) -> float:
+        """What turns a figure into one of its basis: a million tokens, a GPU-hour, an hour, a kilowatt hour."""
+        return _UNITS[self.value.lower().removeprefix("usd")][1]
 
 
 class MappedFigure(Model):
@@ -46,7 +77,8 @@ class MappedFigure(Model):
     key: Annotated[str, Field(min_length=1)]
     """What clusters call the price by in ``cost.key``."""
     unit: FigureUnit
-    """What the number is; ``usdPer...`` is in USD, ``per...`` in the feed's ``currency``."""
+    """What the number is a price of; ``usdPer...`` is in USD, ``per...`` in the feed's ``currency``. A price of a
+    GPU-hour, of an hour of a machine or of electricity becomes one of tokens by what the cluster declares."""
 
 
 class CostFeedSpec(Model):
@@ -87,3 +119,12 @@ class CostFeedSpec(Model):
     def usd_per_unit(self) -> float | None:
         """USD for one unit of the feed's currency; None where no rate is given, which the loader refuses."""
         return 1.0 if self.currency == USD else self.rates.get(self.currency)
+
+    def basis_of(self, key: str) -> Basis:
+        """Tell what the figure of a key is a price of."""
+        return next((figure.unit.basis for figure in self.figures if figure.key == key), Basis.TOKENS)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys it can give a figure for; empty where only the document tells."""
+        return tuple(figure.key for figure in self.figures)

@@ -64,10 +64,24 @@ class EngineLoad:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A price for a key of a cost feed."""
+    """A price of tokens for a key of a cost feed."""
 
     at: float
     usd_per_million_tokens: float
+    """Of a generated token."""
+    prompt_ratio: float | None = None
+    """What a prompt token costs of that; None where the source does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A price of machines' time or of electricity for a key of a cost feed."""
+
+    at: float
+    usd: float
+    """May be negative for electricity."""
+    per: str
+    """What it is a price of, in the words of :class:`penstock_policies.feeds.Basis`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +121,5 @@ class Observations:
     edge_probes: Mapping[str, Mapping[str, Mapping[str, EndpointProbe]]] = field(default_factory=dict)
     """Edge region, cluster, endpoint key to what most of the Envoys there that probe it say: of clusters with
     ``health.from: edge``."""
+    rates: Mapping[str, Mapping[str, Rate]] = field(default_factory=dict)
+    """Feed, key to a price of something else than tokens."""

@@ -11,17 +11,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from penstock_policies.observations import EndpointProbe, EngineLoad, Intensity, Load, Observations, Price, Spend
+from penstock_policies.observations import EndpointProbe, EngineLoad, Intensity, Load, Observations, Price, Rate, Spend
 from penstock_policies.overrides import Drain, Overrides
 from penstock_policies.serial import SerialError
 
-_Fact = TypeVar("_Fact", EndpointProbe, EngineLoad, Intensity, Load, Price, Spend, Drain)
+_Fact = TypeVar("_Fact", EndpointProbe, EngineLoad, Intensity, Load, Price, Rate, Spend, Drain)
 
 _NESTED = frozenset({"probes", "load", "prices", "carbon"})
+_LATER = frozenset({"prompt_ratio"})
+"""Fields younger than many a record: left out where None, as the table of rates is where empty, so that what was
+recorded before keeps its bytes, which audits have digests of."""
 _FLAT = frozenset({"engines", "spend"})
 _DEEP = "edge_probes"
 """Left out where there is none: so were all before there was such a thing, and digests of records go by the bytes."""
-_WORDS = frozenset({"detail", "cluster", "reason", "owner"})
+_WORDS = frozenset({"detail", "cluster", "reason", "owner", "per"})
 """Fields that are text: in all others a string is a number that is not finite."""
 _NOT_FINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 
@@ -67,6 +70,8 @@ def observations_to_plain(observations: Observations) -> dict[str, Any]:
             region: {name: _plain_table(probes) for name, probes in clusters.items()}
             for region, clusters in observations.edge_probes.items()
         }
+    if observations.rates:
+        plain["rates"] = {feed: _plain_table(by) for feed, by in observations.rates.items()}
     return plain
 
 
@@ -77,7 +82,7 @@ def observations_from_plain(plain: Mapping[str, Any]) -> Observations:
         SerialError: it is not observations of this version.
 
     """
-    _refuse_others(plain, _FLAT | _NESTED | {_DEEP}, "observations")
+    _refuse_others(plain, _FLAT | _NESTED | {_DEEP, "rates"}, "observations")
     try:
         return Observations(
             probes=_tables(EndpointProbe, plain.get("probes", {})),
@@ -87,6 +92,7 @@ def observations_from_plain(plain: Mapping[str, Any]) -> Observations:
             carbon=_tables(Intensity, plain.get("carbon", {})),
             spend=_table(Spend, plain.get("spend", {})),
             edge_probes={region: _tables(EndpointProbe, by) for region, by in plain.get(_DEEP, {}).items()},
+            rates=_tables(Rate, plain.get("rates", {})),
         )
     except (TypeError, AttributeError) as error:
         raise SerialError(f"not observations: {error}") from error
@@ -141,9 +147,12 @@ def _refuse_others(plain: Mapping[str, Any], known: frozenset[str], what: str) -
 
 
 def _plain_table(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: {one.name: _plain_value(getattr(fact, one.name)) for one in fields(fact)} for name, fact in table.items()
-    }
+    return {name: _plain_fact(fact) for name, fact in table.items()}
+
+
+def _plain_fact(fact: Any) -> dict[str, Any]:  # noqa: ANN401 - any of the facts above
+    plain = {one.name: _plain_value(getattr(fact, one.name)) for one in fields(fact)}
+    return {name: value for name, value in plain.items() if value is not None or name not in _LATER}
 
 
 def _plain_value(value: str | float | None) -> str | float | None:

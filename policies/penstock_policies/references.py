@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from penstock_policies.catalogue import Catalogue, Written
+from penstock_policies.priced import check_key
 from penstock_policies.problems import Path, Problem, listed, shown
 from penstock_policies.schema import AnyDocument, Cluster, TrafficPolicy, TrafficPolicySpec
 from penstock_policies.steering import ShareRule, Tier
@@ -35,25 +36,9 @@ def _cluster(catalogue: Catalogue, cluster: Written[Cluster]) -> Iterator[Proble
     for field, feed in (("cost", spec.cost.feed), ("carbon", spec.carbon.feed)):
         if feed is not None:
             yield from _unknown(catalogue, cluster, ("spec", field, "feed"), "CostFeed", feed)
-    yield from _unmapped(catalogue, cluster)
+    yield from check_key(catalogue, cluster)
     yield from _repeated(cluster, ("spec", "models"), spec.models)
     yield from _repeated(cluster, ("spec", "endpoints"), [endpoint.key for endpoint in spec.endpoints])
-
-
-def _unmapped(catalogue: Catalogue, cluster: Written[Cluster]) -> Iterator[Problem]:
-    """Refuse a key that a feed's map will never give, whatever the feed answers."""
-    cost = cluster.document.spec.cost
-    feed = catalogue.feeds.get(cost.feed) if cost.feed is not None else None
-    if feed is None or cost.key is None:
-        return
-    keys = [figure.key for figure in feed.document.spec.figures]
-    if keys and cost.key not in keys:
-        yield cluster.problem(
-            ("spec", "cost", "key"),
-            f"the map of the CostFeed {shown(feed.name)} gives no price for {shown(cost.key)}",
-            expected=f"one of {listed(sorted(set(keys)))}",
-            suggestion=closest(cost.key, keys),
-        )
 
 
 def _policy(catalogue: Catalogue, policy: Written[TrafficPolicy]) -> Iterator[Problem]:

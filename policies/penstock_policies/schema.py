@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from penstock_policies.feeds import CostFeedSpec
+from penstock_policies.machines import Capacity, Power
 from penstock_policies.model import Dollars, HttpPath, Model, ModelName, Name, Region
 from penstock_policies.probing import Health
 from penstock_policies.quantities import Fraction, Port, Seconds
@@ -61,30 +62,14 @@ class Endpoint(Model):
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
-class Capacity(Model):
-    """What a cluster can carry when all its endpoints are well."""
-
-    tokens_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Tokens generated per second, all requests together."""
-    prompt_tokens_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Prompt tokens read per second when nothing is generated."""
-    concurrency: Annotated[int, Field(gt=0, strict=True)]
-    """Requests in flight at which the cluster is full."""
-    headroom: Fraction = 0.15
-    """The share of the capacity kept free when filling a cluster by plan."""
-    gpus: Annotated[int, Field(gt=0, strict=True)] | None = None
-    """How many GPUs this is the capacity of: lets explanations say what one more would save."""
-    gpu_type: str | None = None
-    """What they are called, for people: ``H100``."""
-
-
 class Cost(Model):
     """What a token costs at a cluster: a declared price, or a key in a feed with an optional price to fall back on."""
 
     usd_per_million_tokens: Dollars | None = None
     """The price of a generated token, or with a feed the price until the feed has answered."""
     prompt_price_ratio: Fraction = 1.0
-    """What a prompt token costs, as a share of what a generated one does."""
+    """What a prompt token costs, as a share of what a generated one does. Omitted: what the feed tells of it, or for a
+    price of machines' time what their token rates tell; else 100 %."""
     egress_usd_per_million_tokens: Dollars = 0.0
     """What it costs to send prompts there and answers back, by token, on top of the price."""
     amortized_usd_per_hour: Dollars | None = None
@@ -93,6 +78,11 @@ class Cost(Model):
     """The CostFeed to take the price from."""
     key: Annotated[str, Field(min_length=1)] | None = None
     """The price's key in the feed."""
+
+    @property
+    def declared_prompt_ratio(self) -> float | None:
+        """The share that a prompt token costs, where the policy says; None where it leaves that to others."""
+        return self.prompt_price_ratio if "prompt_price_ratio" in self.model_fields_set else None
 
 
 class Carbon(Model):
@@ -159,6 +149,8 @@ class ClusterSpec(Model):
     """Omitted: free."""
     carbon: Carbon = Carbon(grams_per_million_tokens=0.0)
     """Omitted: none."""
+    power: Power | None = None
+    """What makes the price of electricity one of tokens."""
     latency: Latency = Latency()
     spot: Spot | None = None
     """Omitted: the capacity is there to stay."""

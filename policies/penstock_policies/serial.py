@@ -42,7 +42,9 @@ _FIELDS = {
     kind: tuple(one.name for one in fields(kind))
     for kind in (BudgetView, ClusterHealth, ClusterView, EngineMemory, Note, Turns)
 }
-_EDGE_FIELDS = frozenset({"edge_health", "frozen_regions", "edge_outcomes"})
+_LATER = frozenset({"edge_health", "frozen_regions", "edge_outcomes", "prompt_ratios", "paces", "prompt_price_ratio"})
+"""Fields younger than many a recorded decision: left out where they say nothing, so that decisions they do not change
+hash as they always did."""
 _DECISION_FIELDS = tuple(one.name for one in fields(Decision))
 _ROW_FIELDS = tuple(one.name for one in fields(Row) if one.name != "key")
 
@@ -163,6 +165,7 @@ def _plain(decision: Decision) -> dict[str, Any]:
     plain["memory"] = _without_empty(_shallow(decision.memory))
     for part in ("health", "clusters", "budgets"):
         plain[part] = {name: _shallow(value) for name, value in plain[part].items()}
+    plain["clusters"] = {name: _without_empty(view) for name, view in plain["clusters"].items()}
     plain["edge_health"] = {
         region: {name: _shallow(health) for name, health in by.items()} for region, by in decision.edge_health.items()
     }
@@ -170,8 +173,7 @@ def _plain(decision: Decision) -> dict[str, Any]:
 
 
 def _without_empty(plain: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what only fleets probed from the edge have: decisions of others hash as they always did."""
-    return {name: value for name, value in plain.items() if value or name not in _EDGE_FIELDS}
+    return {name: value for name, value in plain.items() if value or value == 0 or name not in _LATER}
 
 
 def _plain_row(row: Row) -> dict[str, Any]:
@@ -271,6 +273,8 @@ def _memory(plain: dict[str, Any]) -> EngineMemory:
         outcomes=_pairs(plain.get("outcomes", {})),
         speed=_pairs(plain.get("speed", {})),
         edge_outcomes={region: _pairs(by) for region, by in plain.get("edge_outcomes", {}).items()},
+        prompt_ratios=plain.get("prompt_ratios", {}),
+        paces=_pairs(plain.get("paces", {})),
     )
 
 

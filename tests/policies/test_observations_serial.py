@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from penstock_policies.decision import Decision, Rung
 from penstock_policies.inputs import DecisionInputs, inputs_from_json, inputs_to_json
-from penstock_policies.observations import EndpointProbe, EngineLoad, Intensity, Load, Observations, Price, Spend
+from penstock_policies.observations import EndpointProbe, EngineLoad, Intensity, Load, Observations, Price, Rate, Spend
 from penstock_policies.observations_serial import (
     observations_from_json,
     observations_to_json,
@@ -34,10 +34,11 @@ OBSERVATIONS = st.builds(
     Observations,
     probes=_tables(st.builds(EndpointProbe, FIGURES, COUNTS, COUNTS, MAYBE, st.text(max_size=20))),
     load=_tables(st.builds(Load, FIGURES, FIGURES, FIGURES, FIGURES, COUNTS, MAYBE, MAYBE, MAYBE, MAYBE)),
-    prices=_tables(st.builds(Price, FIGURES, FIGURES)),
+    prices=_tables(st.builds(Price, FIGURES, FIGURES, MAYBE)),
     engines=st.dictionaries(NAMES, st.builds(EngineLoad, FIGURES, MAYBE, MAYBE, MAYBE, MAYBE, MAYBE), max_size=3),
     carbon=_tables(st.builds(Intensity, FIGURES, FIGURES)),
     spend=st.dictionaries(NAMES, st.builds(Spend, FIGURES, FIGURES, FIGURES), max_size=3),
+    rates=_tables(st.builds(Rate, FIGURES, FIGURES, st.text(max_size=8))),
 )
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 OVERRIDES = st.builds(
@@ -92,6 +93,12 @@ def test_figures_that_are_no_numbers_are_words_that_any_reader_of_json_can_read(
         "a": {"at": "Infinity", "usd_per_million_tokens": "NaN"},
         "b": {"at": "-Infinity", "usd_per_million_tokens": 0.0},
     }
+
+
+def test_what_is_younger_than_a_record_is_not_written_where_it_says_nothing() -> None:
+    text = observations_to_json(Observations(prices={"f": {"a": Price(1.0, 0.4)}}))
+    assert "rates" not in text
+    assert "prompt_ratio" not in text
 
 
 def test_a_field_that_an_older_version_did_not_write_has_its_default() -> None:

@@ -58,8 +58,9 @@ def test_a_pointer_in_another_notation_is_refused_with_the_one_that_was_meant(po
             mapped(unit="usdPerMilionTokens"),
             (
                 'a.yaml:7:45: spec.map[0].unit: unknown value "usdPerMilionTokens"; expected one of '
-                "usdPerMillionTokens, usdPerThousandTokens, usdPerToken, perMillionTokens, perThousandTokens, "
-                'perToken; did you mean "usdPerMillionTokens"?'
+                "usdPerMillionTokens, usdPerThousandTokens, usdPerToken, usdPerGpuHour, usdPerHour, usdPerKwh, "
+                "usdPerMwh, perMillionTokens, perThousandTokens, perToken, perGpuHour, perHour, perKwh, perMwh; "
+                'did you mean "usdPerMillionTokens"?'
             ),
         ),
         (
@@ -154,7 +155,7 @@ def test_a_key_that_the_map_never_gives_is_an_error_of_the_cluster() -> None:
     told = problems_of(mapped(), key="clowd")
     assert [one for one in told if one.startswith("sound.yaml")] == [
         (
-            'sound.yaml:22:29: spec.cost.key: the map of the CostFeed "market" gives no price for "clowd"; '
+            'sound.yaml:22:29: spec.cost.key: the CostFeed "market" gives no price for "clowd"; '
             'expected one of cloud; did you mean "cloud"?'
         )
     ]
@@ -173,3 +174,48 @@ def test_what_nobody_uses_of_a_feed_is_a_warning() -> None:
 
 def _errors(text: str) -> tuple[Problem, ...]:
     return joined_by(text).errors
+
+
+CAPACITY = "capacity: {concurrency: 500}"
+HOURLY = mapped(unit="usdPerGpuHour")
+
+
+def priced_by(unit: str, capacity: str, more: str = "") -> list[str]:
+    """What is said of the cloud cluster when its price is one of something else than tokens."""
+    sound = SOUND.replace(CLOUD_PRICE, "cost: {feed: market, key: cloud}").replace(
+        CAPACITY, f"capacity: {{concurrency: 500{capacity}}}{more}"
+    )
+    return [str(problem) for problem in load({"sound.yaml": sound, "a.yaml": HEAD + mapped(unit=unit)}).problems]
+
+
+@pytest.mark.parametrize(
+    ("unit", "capacity", "more", "expected"),
+    [
+        ("usdPerGpuHour", "", "", "spec.capacity.tokensPerSecond and spec.capacity.gpus"),
+        ("usdPerGpuHour", ", tokensPerSecond: 9000", "", "spec.capacity.gpus"),
+        ("usdPerHour", "", "", "spec.capacity.tokensPerSecond"),
+        ("usdPerKwh", ", tokensPerSecond: 9000", "", "spec.power"),
+    ],
+)
+def test_a_price_that_never_becomes_one_of_tokens_is_an_error(
+    unit: str, capacity: str, more: str, expected: str
+) -> None:
+    (error,) = priced_by(unit, capacity, more)
+    assert error.startswith("sound.yaml:22:29: spec.cost.key: the feed's figure is a price of a ")
+    assert error.endswith(f"; expected {expected}")
+
+
+def test_a_price_by_time_without_a_word_on_prompts_is_a_warning() -> None:
+    (warning,) = priced_by("usdPerHour", ", tokensPerSecond: 9000")
+    assert "warning" in warning
+    assert warning.endswith("spec.capacity.promptTokensPerSecond, or spec.cost.promptPriceRatio")
+    assert priced_by("usdPerHour", ", tokensPerSecond: 9000, promptTokensPerSecond: 90000") == []
+
+
+def test_a_cluster_that_draws_less_when_full_is_an_error() -> None:
+    rates = ", tokensPerSecond: 9000, promptTokensPerSecond: 90000"
+    assert priced_by("usdPerKwh", rates, "\n  power: {idleKw: 3, loadedKw: 8, pue: 1.2}") == []
+    (error,) = priced_by("usdPerKwh", rates, "\n  power: {idleKw: 3, loadedKw: 3}")
+    assert error.endswith(
+        "spec.power.loadedKw: a full cluster draws no more than an idle one; expected more than idleKw, 3"
+    )

@@ -35,7 +35,7 @@ spec:
             (
                 "a.yaml:12:3: spec.capacty: unknown field; "
                 "expected one of site, region, engine, models, endpoints, capacity, "
-                "cost, carbon, latency, spot, modelVersions, "
+                "cost, carbon, power, latency, spot, modelVersions, "
                 'health, metrics, outlierDetection, connectTimeout; did you mean "capacity"?'
             ),
         ),

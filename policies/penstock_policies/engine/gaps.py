@@ -25,7 +25,9 @@ def price_gaps(situation: Situation, problem: RowProblem, gaps: Mapping[str, flo
     found: dict[str, float] = {}
     for name, gap in gaps.items():
         spec = clusters[name].spec
-        priced = (output + spec.cost.prompt_price_ratio * prompt) * (1 + penalty * _steps(key.region, spec.region))
+        told = situation.prices.clusters[name].prompt_ratio
+        ratio = spec.cost.prompt_price_ratio if told is None else told
+        priced = (output + ratio * prompt) * (1 + penalty * _steps(key.region, spec.region))
         if priced > 0:
             found[name] = gap * usd / priced
     return found

@@ -46,12 +46,17 @@ def fleet(policy: PolicySet, prices: Mapping[str, ClusterPrice], carbon: Mapping
     return Fleet(policy, prices, carbon, idle)
 
 
-def usd_of_request(cluster: Cluster, usd_per_million_tokens: float, tokens: Tokens) -> float:
-    """Give what a request costs at marginal price: generated and prompt tokens at theirs, egress on both."""
+def usd_of_request(
+    cluster: Cluster, usd_per_million_tokens: float, tokens: Tokens, prompt_ratio: float | None = None
+) -> float:
+    """Give what a request costs at marginal price: generated and prompt tokens at theirs, egress on both.
+
+    ``prompt_ratio`` is what a prompt token costs of a generated one where something else than the policy tells.
+    """
     cost = cluster.spec.cost
     prompt, output = tokens
     output = max(output, _LEAST_TOKENS) if prompt <= 0 else output
-    priced = output + cost.prompt_price_ratio * prompt
+    priced = output + (cost.prompt_price_ratio if prompt_ratio is None else prompt_ratio) * prompt
     return (usd_per_million_tokens * priced + cost.egress_usd_per_million_tokens * (prompt + output)) / 1e6
 
 
@@ -63,7 +68,8 @@ def figure(measure: Measure, fleet: Fleet, name: str, region: str, *, tokens: To
     cluster = fleet.policy.clusters[name]
     match measure:
         case Measure.COST:
-            usd = usd_of_request(cluster, fleet.prices[name].usd_per_million_tokens, tokens)
+            price = fleet.prices[name]
+            usd = usd_of_request(cluster, price.usd_per_million_tokens, tokens, price.prompt_ratio)
             return usd * (1 + penalty * distance(region, cluster.spec.region))
         case Measure.LATENCY:
             return round_trip(cluster, region) + fleet.idle[name]

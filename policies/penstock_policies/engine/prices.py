@@ -1,25 +1,25 @@
 """First stage, for prices: which price each cluster is judged by, and whether it may move traffic.
 
 A feed's prices are believed while they are plausible and fresh. The last good one of each key is remembered, with its
-time, and outlives the feed; once older than the feed's ``maxAge`` it is stale: shown to people, moves no traffic.
+time, and outlives the feed; once older than the feed's ``maxAge`` it is stale: shown to people, moves no traffic. A
+price of machines' time or of electricity is judged as it comes, and only then turned into one of tokens.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from penstock_policies.decision import EngineMemory, Note, Stage
+from penstock_policies.engine.conversion import of_tokens, usd_per_million
+from penstock_policies.engine.plausible import fault, jumps, patience
 from penstock_policies.engine.sanitise import plausible_time, refusal
-from penstock_policies.observations import Observations, Price
+from penstock_policies.feeds import Basis, CostFeedSpec
+from penstock_policies.observations import Observations
 from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import Cluster
 
-_GREATEST_PRICE = 1e6
-"""USD for a million tokens: a dollar a token, a thousand times the dearest model ever sold."""
-_GREATEST_JUMP = 10.0
-"""A factor no market moves by between two readings; per-thousand for per-million mix-ups are beyond it."""
-_LEAST_DOUBT = 60.0
-"""Seconds an implausible price must at least persist: a feed with a tiny ``maxAge`` is not believed faster."""
+_GREATEST_RATIO = 10.0
+"""Times a generated token that a prompt token costs: no model is sold like that."""
 
 Pairs = dict[str, dict[str, tuple[float, float]]]
 
@@ -35,6 +35,8 @@ class ClusterPrice:
     """Whether it may move traffic; a stale price may not."""
     known: bool = True
     """Whether there is one at all: a cluster without comes after all others where cost decides."""
+    prompt_ratio: float | None = None
+    """What a prompt token costs of it, where not the policy tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,22 @@ class Prices:
     good: Pairs
     doubts: Pairs
     notes: tuple[Note, ...]
+    ratios: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Feed, key to what a prompt token costs of the last good price, where the feed tells."""
+
+
+class Seen(NamedTuple):
+    """A figure as a feed tells it: USD for its basis."""
+
+    at: float
+    usd: float
+    prompt_ratio: float | None = None
+
+
+def remembered_as(spec: CostFeedSpec, key: str) -> str:
+    """Name what a figure is remembered by: a price by the hour says nothing of one by the GPU-hour."""
+    basis = spec.basis_of(key)
+    return key if basis is Basis.TOKENS else f"{key} per {basis}"
 
 
 def judge_prices(policy: PolicySet, observations: Observations, memory: EngineMemory, now: float) -> Prices:
@@ -52,27 +70,37 @@ def judge_prices(policy: PolicySet, observations: Observations, memory: EngineMe
     notes: list[Note] = []
     good: Pairs = {}
     doubts: Pairs = {}
+    ratios: dict[str, dict[str, float]] = {}
     for feed in sorted(policy.feeds):
-        users = _users(policy, feed)
+        users, spec = _users(policy, feed), policy.feeds[feed].spec
         good[feed], doubts[feed] = {}, {}
         for key in sorted(users):
-            last = memory.prices.get(feed, {}).get(key)
-            seen = observations.prices.get(feed, {}).get(key)
+            basis, slot = spec.basis_of(key), remembered_as(spec, key)
+            last, ratio = memory.prices.get(feed, {}).get(slot), memory.prompt_ratios.get(feed, {}).get(key)
+            seen = _seen(observations, feed, key, basis)
             if seen is None:
                 accepted, doubt = last, None
             else:
-                doubted = memory.doubts.get(feed, {}).get(key)
-                patience = max(_LEAST_DOUBT, policy.feeds[feed].spec.max_age)
-                declared = [user.spec.cost.usd_per_million_tokens for user in users[key]]
-                accepted, doubt, why = _judge(seen, last, doubted, declared=declared, patience=patience, now=now)
+                doubted = memory.doubts.get(feed, {}).get(slot)
+                declared = _declared(users[key], basis)
+                accepted, doubt, why = _judge(
+                    basis, seen, last, doubted, declared=declared, enough=patience(basis, spec.max_age), now=now
+                )
                 if why:
                     notes.append(refusal("price", why, feed=feed, key=key))
+                elif accepted == (seen.usd, min(seen.at, now)):
+                    ratio = _plausible_ratio(seen.prompt_ratio)
             if accepted is not None:
-                good[feed][key] = accepted
+                good[feed][slot] = accepted
+                if ratio is not None:
+                    ratios.setdefault(feed, {})[key] = ratio
             if doubt is not None:
-                doubts[feed][key] = doubt
-    clusters = {name: _resolve(policy, policy.clusters[name], good, now) for name in sorted(policy.clusters)}
-    return Prices(_with_unknown_as_dearest(clusters, notes), good, doubts, tuple(notes))
+                doubts[feed][slot] = doubt
+    clusters = {
+        name: _resolve(policy, policy.clusters[name], good, ratios, memory.paces.get(name), now=now)
+        for name in sorted(policy.clusters)
+    }
+    return Prices(_with_unknown_as_dearest(clusters, notes), good, doubts, tuple(notes), ratios)
 
 
 def _users(policy: PolicySet, feed: str) -> dict[str, list[Cluster]]:
@@ -84,63 +112,98 @@ def _users(policy: PolicySet, feed: str) -> dict[str, list[Cluster]]:
     return users
 
 
+def _seen(observations: Observations, feed: str, key: str, basis: Basis) -> Seen | None:
+    if basis is Basis.TOKENS:
+        price = observations.prices.get(feed, {}).get(key)
+        return None if price is None else Seen(price.at, price.usd_per_million_tokens, price.prompt_ratio)
+    rate = observations.rates.get(feed, {}).get(key)
+    return None if rate is None or rate.per != basis else Seen(rate.at, rate.usd)
+
+
+def _declared(users: Sequence[Cluster], basis: Basis) -> list[float]:
+    """Give what the figure would be by what clusters declare; of electricity nobody declares what it costs."""
+    declared: list[float] = []
+    for user in users:
+        usd = user.spec.cost.usd_per_million_tokens
+        per_million = 1.0 if basis is Basis.TOKENS else usd_per_million(user, basis)
+        if usd is not None and per_million and basis is not Basis.KWH:
+            declared.append(usd / per_million)
+    return declared
+
+
 def _judge(
-    seen: Price,
+    basis: Basis,
+    seen: Seen,
     last: tuple[float, float] | None,
     doubted: tuple[float, float] | None,
     *,
-    declared: Sequence[float | None],
-    patience: float,
+    declared: Sequence[float],
+    enough: float,
     now: float,
 ) -> tuple[tuple[float, float] | None, tuple[float, float] | None, str]:
     """Give the last good price after ``seen``, what is doubted from now on, and why ``seen`` was refused."""
-    price = seen.usd_per_million_tokens
-    why = _fault(seen, now, may_be_free=0 in declared)
+    price = seen.usd
+    may_be_free = 0 in declared
+    why = fault(basis, price, may_be_free=may_be_free) if plausible_time(seen.at, now) else "time not plausible"
     if why:
         return last, None, why
     accepted = (price, min(seen.at, now))
     # The first price of a feed has none before it; a mix-up of units shows against what the policy declares.
-    known = [last[0]] if last is not None else [one for one in declared if one is not None]
-    if not known or not all(_jumps(one, price) for one in known):
+    known = [last[0]] if last is not None else declared
+    if not known or not all(jumps(basis, one, price) for one in known):
         return (accepted if last is None or accepted[1] > last[1] else last), None, ""
-    if doubted is None or _jumps(doubted[0], price):
+    if doubted is None or jumps(basis, doubted[0], price):
         doubted = (price, now)
-    if now - doubted[1] >= patience:
+    if now - doubted[1] >= enough:
         return accepted, None, ""
     return last, doubted, f"too far from the {'declared' if last is None else 'last good'} price"
 
 
-def _fault(seen: Price, now: float, *, may_be_free: bool) -> str:
-    price = seen.usd_per_million_tokens
-    if not plausible_time(seen.at, now):
-        return "time not plausible"
-    if not math.isfinite(price):
-        return "not a finite number"
-    if price < 0:
-        return "negative"
-    if price == 0 and not may_be_free:
-        return "zero, and no policy declares it free"
-    if price > _GREATEST_PRICE:
-        return "larger than any price"
-    return ""
+def _plausible_ratio(ratio: float | None) -> float | None:
+    """Give what a feed tells of prompt tokens, None where that cannot be: the price may be right all the same."""
+    return ratio if ratio is not None and 0 <= ratio <= _GREATEST_RATIO else None
 
 
-def _jumps(before: float, after: float) -> bool:
-    return before > 0 and after > 0 and max(before, after) > _GREATEST_JUMP * min(before, after)
-
-
-def _resolve(policy: PolicySet, cluster: Cluster, good: Pairs, now: float) -> ClusterPrice | None:
+def _resolve(
+    policy: PolicySet,
+    cluster: Cluster,
+    good: Pairs,
+    ratios: Mapping[str, Mapping[str, float]],
+    pace: tuple[float, float] | None,
+    *,
+    now: float,
+) -> ClusterPrice | None:
     cost = cluster.spec.cost
-    last = good.get(cost.feed, {}).get(cost.key) if cost.feed is not None and cost.key is not None else None
-    if last is not None and cost.feed is not None:
-        age = max(0.0, now - last[1])
-        if age <= policy.feeds[cost.feed].spec.max_age:
-            return ClusterPrice(last[0], f"feed {cost.feed}", age)
-        if cost.usd_per_million_tokens is None:
-            return ClusterPrice(last[0], f"feed {cost.feed} (stale)", age, steers=False)
+    if cost.feed is not None and cost.key is not None and cost.feed in policy.feeds:
+        spec = policy.feeds[cost.feed].spec
+        last = good.get(cost.feed, {}).get(remembered_as(spec, cost.key))
+        if last is not None:
+            age = max(0.0, now - last[1])
+            stale = age > spec.max_age
+            ratio = ratios.get(cost.feed, {}).get(cost.key) if cost.declared_prompt_ratio is None else None
+            fed = _fed(cluster, spec.basis_of(cost.key), last[0], ratio, pace)
+            if fed is not None and (not stale or cost.usd_per_million_tokens is None):
+                source = f"feed {cost.feed}{' (stale)' if stale else ''}"
+                told = f": {fed.told}" if fed.told else ""
+                return ClusterPrice(fed.usd, f"{source}{told}", age, steers=not stale, prompt_ratio=fed.prompt_ratio)
     if cost.usd_per_million_tokens is not None:
         return ClusterPrice(cost.usd_per_million_tokens, "policy")
     return None
+
+
+class _Fed(NamedTuple):
+    usd: float
+    prompt_ratio: float | None
+    told: str
+
+
+def _fed(
+    cluster: Cluster, basis: Basis, figure: float, ratio: float | None, pace: tuple[float, float] | None
+) -> _Fed | None:
+    if basis is Basis.TOKENS:
+        return _Fed(figure, ratio, "")
+    turned = of_tokens(cluster, basis, figure, pace)
+    return None if turned is None else _Fed(turned.usd_per_million_tokens, turned.prompt_ratio, turned.told)
 
 
 def _with_unknown_as_dearest(clusters: Mapping[str, ClusterPrice | None], notes: list[Note]) -> dict[str, ClusterPrice]:

@@ -84,7 +84,10 @@ def _measures(situation: Situation) -> tuple[Measure, ...]:
 
 def _usd(situation: Situation, key: RowKey, clusters: tuple[str, ...]) -> dict[str, float]:
     by_name, prices, tokens = situation.policy.clusters, situation.prices.clusters, situation.tokens[key]
-    return {name: usd_of_request(by_name[name], prices[name].usd_per_million_tokens, tokens) for name in clusters}
+    return {
+        name: usd_of_request(by_name[name], prices[name].usd_per_million_tokens, tokens, prices[name].prompt_ratio)
+        for name in clusters
+    }
 
 
 def _figures(

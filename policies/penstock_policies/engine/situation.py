@@ -12,6 +12,7 @@ from penstock_policies.engine.demand import Demand, estimate
 from penstock_policies.engine.eligibility import Eligibility, draining, eligibility, narrowed
 from penstock_policies.engine.latency import patience
 from penstock_policies.engine.objective import usd_of_request
+from penstock_policies.engine.pace import learn_paces
 from penstock_policies.engine.prices import Prices, judge_prices
 from penstock_policies.engine.rebase import rebased
 from penstock_policies.engine.returning import counted_slots
@@ -51,10 +52,10 @@ class Situation:
     token_counts: Mapping[str, Counts]
     """Cluster to what was counted of its tokens."""
     measured: Mapping[str, Tokens]
+    """Cluster to tokens of a request there, where measured."""
     seen_speeds: Mapping[str, Seen]
     speed: Mapping[str, tuple[float, float]]
     """Cluster to what is known of its speed when it is not full."""
-    """Cluster to tokens of a request there, where measured."""
     tokens: Mapping[RowKey, Tokens]
     """Row to the tokens a request of it is taken for."""
     wishes: Mapping[str, Wishes]
@@ -66,6 +67,8 @@ class Situation:
     budgets: Mapping[str, BudgetView] = field(default_factory=dict)
     burn: Mapping[str, float] = field(default_factory=dict)
     """Budget to smoothed USD a second."""
+    paces: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Cluster priced by time to what is known of its pace when full."""
 
     def down(self, region: str) -> frozenset[str]:
         """Name the clusters that are down for the rows of a region."""
@@ -94,6 +97,8 @@ class Situation:
             slots=self.counted,
             outcomes=self.health.outcomes,
             edge_outcomes=self.health.edge_outcomes(),
+            prompt_ratios=self.prices.ratios,
+            paces=self.paces,
         )
 
     def views(self) -> dict[str, ClusterView]:
@@ -110,6 +115,7 @@ class Situation:
                 carbon=self.carbon.clusters[name].grams_per_million_tokens,
                 carbon_source=self.carbon.clusters[name].source,
                 tokens=self.measured.get(name, (0.0, 0.0)),
+                prompt_price_ratio=price.prompt_ratio,
             )
             for name, price in self.prices.clusters.items()
         }
@@ -137,7 +143,8 @@ def understand(
     seen = seen_speeds(policy, facts, demand, measured, tokens, previous=previous, now=now)
 
     def cost(key: RowKey, name: str) -> float:
-        return usd_of_request(policy.clusters[name], prices.clusters[name].usd_per_million_tokens, tokens[key])
+        price = prices.clusters[name]
+        return usd_of_request(policy.clusters[name], price.usd_per_million_tokens, tokens[key], price.prompt_ratio)
 
     budgets = judge_budgets(policy, stand, demand.rates, cost, previous=previous, now=now)
     tightest, slow = _bearing(policy, eligible)
@@ -155,6 +162,7 @@ def understand(
         all_heard=demand.recent.keys() <= facts.load.keys(),
         unknown_for=facts.unknown_for,
     )
+    speed = learn_speed(policy, seen, previous, now)
     notes = (facts, prices, carbon, health, capacities, demand, budgets)
     return Situation(
         policy=policy,
@@ -175,13 +183,14 @@ def understand(
         token_counts=token_counts,
         measured=measured,
         seen_speeds=seen,
-        speed=learn_speed(policy, seen, previous, now),
+        speed=speed,
         tokens=tokens,
         wishes=wanted,
         slow=slow,
         stand=stand,
         budgets=budgets.views,
         burn=budgets.burn,
+        paces=learn_paces(policy, seen, speed, previous, now),
     )
 
 
