@@ -119,21 +119,22 @@ async def serving(
         drains = await _restore(store, decider, notices, clock)
 
         feeds = CostFeeds(board, clock, decider.notify)
-        sources = Sources(
-            board=board,
-            ledger=ledger,
-            feeds=feeds,
-            prober=Prober(board, clock, decider.notify, failed=metrics.probe_failed),
-            engines=EngineMetrics(board, clock),
-            policies=policies,
-        )
-        stack.push_async_callback(sources.stop)
         reports = LoadReports(
             board,
             region_of=lambda _, node_cluster: _region(decider.policy, publisher.group_of_cluster(node_cluster)),
             clock=clock,
             notify=decider.notify,
         )
+        sources = Sources(
+            board=board,
+            ledger=ledger,
+            feeds=feeds,
+            prober=Prober(board, clock, decider.notify, failed=metrics.probe_failed),
+            engines=EngineMetrics(board, clock),
+            reports=reports,
+            policies=policies,
+        )
+        stack.push_async_callback(sources.stop)
 
         xds = XdsServer(
             cache,

@@ -1,7 +1,7 @@
 """Everything that brings in facts, told together of a change of policy.
 
 What a policy needs in order to be decided on is told before it comes in force (:meth:`Sources.before`), what follows
-from it after (:meth:`Sources.after`). Load reports need no telling: they ask whose Envoy it is at every sum.
+from it after (:meth:`Sources.after`). Load reports are told of clusters alone: whose Envoy it is they ask at every sum.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from penstock.control.ledger import LedgerKeeper
 from penstock.signals.board import ObservationBoard
 from penstock.signals.engine_metrics import EngineMetrics
 from penstock.signals.feeds import CostFeeds
+from penstock.signals.lrs import LoadReports
 from penstock.signals.probes import Prober
 from penstock_policies.policyset import PolicySet
 
@@ -32,12 +33,14 @@ class Sources:
     feeds: CostFeeds
     prober: Prober
     engines: EngineMetrics
+    reports: LoadReports
     policies: Path
     """What the paths of file feeds are relative to."""
 
     async def before(self, policy: PolicySet) -> None:
         """Tell those whose facts the first decision under a policy is made of."""
         self.board.apply(policy)
+        self.reports.apply(policy)
         await self.ledger.apply(policy)
         await self.feeds.apply(policy, self.policies)
         try:

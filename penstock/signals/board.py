@@ -38,6 +38,7 @@ class ObservationBoard:
         self._prices: dict[str, Mapping[str, Price]] = {}
         self._rates: dict[str, Mapping[str, Rate]] = {}
         self._engines: dict[str, EngineLoad] = {}
+        self._spoken: dict[str, EngineLoad] = {}
         self._carbon: dict[str, Mapping[str, Intensity]] = {}
         self._spend: Mapping[str, Spend] = MappingProxyType({})
 
@@ -58,6 +59,7 @@ class ObservationBoard:
         self._rates = {feed: rates for feed, rates in self._rates.items() if feed in self._feeds}
         self._carbon = {feed: figures for feed, figures in self._carbon.items() if feed in self._feeds}
         self._engines = {name: load for name, load in self._engines.items() if name in self._endpoints}
+        self._spoken = {name: load for name, load in self._spoken.items() if name in self._endpoints}
         self.set_spend({name: spend for name, spend in self._spend.items() if name in policy_set.budgets})
 
     def set_probe(self, cluster: str, endpoint: str, probe: EndpointProbe) -> None:
@@ -90,6 +92,13 @@ class ObservationBoard:
         elif cluster in self._endpoints:
             self._engines[cluster] = load
 
+    def set_spoken(self, cluster: str, load: EngineLoad | None) -> None:
+        """Pin what a cluster's engines say of themselves in their answers, for where their own pages are silent."""
+        if load is None:
+            self._spoken.pop(cluster, None)
+        elif cluster in self._endpoints:
+            self._spoken[cluster] = load
+
     def set_spend(self, spend: Mapping[str, Spend]) -> None:
         """Pin what was spent under every budget."""
         self._spend = MappingProxyType(dict(spend))
@@ -105,9 +114,13 @@ class ObservationBoard:
             load=MappingProxyType({region: MappingProxyType(facts) for region, facts in load.items() if facts}),
             prices=MappingProxyType(dict(self._prices)),
             engines=MappingProxyType(
-                {name: fact for name, fact in self._engines.items() if now - fact.at <= LOAD_MEMORY}
+                {name: fact for name, fact in self._known_engines().items() if now - fact.at <= LOAD_MEMORY}
             ),
             carbon=MappingProxyType(dict(self._carbon)),
             spend=self._spend,
             rates=MappingProxyType({feed: rates for feed, rates in self._rates.items() if rates}),
         )
+
+    def _known_engines(self) -> dict[str, EngineLoad]:
+        """What a page tells outranks what answers tell: it is of this moment, and of every engine behind it."""
+        return self._spoken | self._engines

@@ -1,20 +1,22 @@
 """The load reporting service: Envoys stream what they carry, and the board gets its sum per region.
 
 ``envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats``, a gRPC handler to be registered on the xDS
-server's port (:meth:`LoadReports.handler`). The protocol: an Envoy opens one stream and names itself in its
-first message; we answer once with what to report and how often; from then on it reports without being asked.
+server's port (:meth:`LoadReports.handler`). The protocol: an Envoy, or a gRPC client that finds its servers by xDS,
+opens one stream and names itself in its first message; we answer once with what to report and how often; from then on
+it reports without being asked.
 
-One coroutine per stream keeps that Envoy's latest figures; one task (:meth:`LoadReports.run`) sums them up.
-The first report after a quiet time is summed at once, a storm of them at most every :data:`SUM_INTERVAL`, so a
-thousand Envoys cost four sums a second. A stream that ends takes its figures with it; an Envoy that falls silent loses
-its own after three intervals.
+One coroutine per stream adds its reports to the totals (:mod:`penstock.signals.load_totals`); one task
+(:meth:`LoadReports.run`) pins these on the board. The first report after a quiet time is pinned at once, a storm of
+them at most every :data:`SUM_INTERVAL`. A stream that ends takes its figures with it; a reporter that falls silent
+loses its own after three intervals.
 """
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import grpc
@@ -24,8 +26,13 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 
 from penstock.signals.board import ObservationBoard
-from penstock.signals.load_reports import ClusterLoad, parse, total
+from penstock.signals.load_endpoints import EndpointLoad
+from penstock.signals.load_facts import ClusterReport, Doubt, LoadFacts
+from penstock.signals.load_orca import engine_load
+from penstock.signals.load_reports import MOST_BYTES, Report, ReportError, parse
+from penstock.signals.load_totals import LoadTotals, Reporter
 from penstock_policies.observations import Load
+from penstock_policies.policyset import PolicySet
 
 logger = logging.getLogger(__name__)
 
@@ -38,37 +45,18 @@ SUM_INTERVAL: Final = 0.25
 SILENT_INTERVALS: Final = 3
 """Reports an Envoy may miss before it counts for nothing."""
 
+ENDPOINTS_PER_SECOND: Final = 20_000
+"""What is said of single endpoints is read of all reports up to this many; above, of every second one, or fewer. It
+costs some two microseconds each, and the picture is the same, a little later."""
+
+SENDS_ALL: Final = "envoy.lrs.supports_send_all_clusters"
+"""The client feature of those that need no list of clusters."""
+
 _Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-@dataclass(slots=True, eq=False)
-class _Reporter:
-    """One stream: an Envoy, and what it said last."""
-
-    node_id: str
-    node_cluster: str
-    at: float
-    clusters: Mapping[str, ClusterLoad] | None = None
-    """None before its first report."""
-    warned: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LoadFacts:
-    """How load reporting goes, for metrics and people."""
-
-    streams: int = 0
-    silent: int = 0
-    """Streams that count for nothing, because they have not reported for three intervals."""
-    unplaced: int = 0
-    """Streams that count for nothing, because no region is known for their Envoy."""
-    reports: int = 0
-    refused: int = 0
-    """Absurd figures of single clusters, taken for unknown."""
-
-
 class LoadReports:
-    """Load as the Envoys report it.
+    """Load as Envoys and gRPC clients report it.
 
     ``region_of(node_id, node_cluster)`` tells the region of an Envoy, None when it is of none; it is asked at every
     sum, so a change of policy needs no new streams. ``interval`` is in seconds.
@@ -88,25 +76,28 @@ class LoadReports:
         self._clock = clock
         self._notify = notify
         self._interval = interval
-        self._streams: set[_Reporter] = set()
+        self._clusters: frozenset[str] = frozenset()
+        self._streams: set[Reporter] = set()
+        self._totals = LoadTotals(clock)
         self._reported = asyncio.Event()
         self._stopped = asyncio.Event()
         self._published: Mapping[str, Mapping[str, Load]] = {}
         self._facts = LoadFacts()
-        self._reports = 0
-        self._refused = 0
-        every = Duration()
-        every.FromNanoseconds(round(interval * 1e9))
-        answer = lrs_pb2.LoadStatsResponse(
-            send_all_clusters=True, load_reporting_interval=every, report_endpoint_granularity=False
-        )
-        self._answer: bytes = answer.SerializeToString(deterministic=True)
+        self._reports = self._refused = self._unknown = 0
+        self._warned: set[int] = set()
+        self._told = 0
+        self._told_since = clock()
+        self._stride = 1
 
     def handler(self) -> "grpc.GenericRpcHandler[bytes, bytes]":
         """Return the handler to register on a gRPC server, before it starts."""
         # Bytes both ways: parsing is ours, so that a message that does not parse ends its stream with a reason.
         method = grpc.stream_stream_rpc_method_handler(self._serve)
         return grpc.method_handlers_generic_handler(SERVICE, {METHOD: method})
+
+    def apply(self, policy_set: PolicySet) -> None:
+        """Take in what is said of the clusters of this policy set, and of no others."""
+        self._clusters = frozenset(policy_set.clusters)
 
     async def run(self) -> None:
         """Keep the board's load current until cancelled."""
@@ -124,39 +115,72 @@ class LoadReports:
 
     def facts(self) -> LoadFacts:
         """Return how load reporting goes."""
-        return replace(self._facts, streams=len(self._streams), reports=self._reports, refused=self._refused)
+        doubts = tuple(
+            Doubt(each.node_id, each.region or "", cluster)
+            for each in sorted(self._streams, key=lambda each: each.node_id)
+            for cluster in sorted(each.doubted)
+        )
+        return replace(
+            self._facts,
+            streams=len(self._streams),
+            reports=self._reports,
+            refused=self._refused,
+            unknown=self._unknown,
+            doubts=doubts,
+        )
+
+    def cluster_report(self, cluster: str) -> ClusterReport:
+        """Return what is reported of a cluster, by region, locality and endpoint."""
+        return ClusterReport(
+            localities=self._totals.localities(cluster),
+            endpoints=self._totals.endpoints(cluster),
+            drops={category: count for (name, category), count in self._totals.drops.items() if name == cluster},
+        )
+
+    def endpoints(self, cluster: str) -> Mapping[str, Mapping[str, EndpointLoad]]:
+        """Return what is known of a cluster's endpoints, by region and ``address:port``."""
+        return self._totals.endpoints(cluster)
 
     def sum_up(self) -> None:
-        """Sum what every live Envoy said last, per region, and pin it on the board."""
+        """Pin on the board what every live reporter said last, per region."""
         now = self._clock()
         silent = unplaced = 0
-        regions: dict[str, list[tuple[float, Mapping[str, ClusterLoad]]]] = {}
         for reporter in self._streams:
-            if reporter.clusters is None:
+            if not reporter.reported:
                 continue
             if now - reporter.at > SILENT_INTERVALS * self._interval:
                 silent += 1
+                self._totals.place(reporter, None)
                 continue
             region = self._region_of(reporter.node_id, reporter.node_cluster)
-            if region is None:
-                unplaced += 1
-                continue
-            regions.setdefault(region, []).append((reporter.at, reporter.clusters))
-        load = {region: total(reports) for region, reports in regions.items()}
+            unplaced += region is None
+            self._totals.place(reporter, region)
+        load = self._totals.sums(self._streams)
         self._facts = LoadFacts(silent=silent, unplaced=unplaced)
         self._board.set_load(load)
+        for cluster in self._totals.speaking():
+            self._board.set_spoken(cluster, engine_load(self._totals.endpoints(cluster).values(), now))
+        self._pace(now)
         changed = _figures(load) != _figures(self._published)
         self._published = load
         if changed:
             self._notify()
+
+    def _pace(self, now: float) -> None:
+        """Choose of how many reports the endpoints are read."""
+        elapsed = now - self._told_since
+        if elapsed < self._interval:
+            return
+        self._stride = max(1, math.ceil(self._told / elapsed / ENDPOINTS_PER_SECOND))
+        self._told, self._told_since = 0, now
 
     async def _serve(self, requests: AsyncIterator[bytes], context: _Context) -> AsyncGenerator[bytes, None]:
         """Serve one stream to its end."""
         first = await anext(requests, None)
         if first is None:
             return
-        reporter = await self._introduced(first, context)
-        yield self._answer
+        reporter, answer = await self._introduced(first, context)
+        yield answer
         self._streams.add(reporter)
         reading = asyncio.create_task(self._read(requests, reporter))
         stopping = asyncio.create_task(self._stopped.wait())
@@ -164,42 +188,64 @@ class LoadReports:
             await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 await reading
-        except DecodeError:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a LoadStatsRequest")
+        except ReportError as error:
+            self._refused += 1
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         finally:
+            self._totals.place(reporter, None)
             self._streams.discard(reporter)
+            self._warned.discard(reporter.number)
             self._reported.set()
             reading.cancel()
             stopping.cancel()
             await asyncio.gather(reading, stopping, return_exceptions=True)
 
-    async def _introduced(self, first: bytes, context: _Context) -> _Reporter:
+    async def _introduced(self, first: bytes, context: _Context) -> tuple[Reporter, bytes]:
         try:
-            report = parse(first, self._interval)
+            node = lrs_pb2.LoadStatsRequest.FromString(first[:MOST_BYTES]).node
         except DecodeError:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not a LoadStatsRequest")
             raise
-        if not (report.node_id or report.node_cluster):
+        if not (node.id or node.cluster):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message names no node")
-        return _Reporter(report.node_id, report.node_cluster, self._clock())
+        return Reporter(node.id, node.cluster, self._clock()), self._answer(node.client_features)
 
-    async def _read(self, requests: AsyncIterator[bytes], reporter: _Reporter) -> None:
+    def _answer(self, features: "list[str]") -> bytes:
+        every = Duration()
+        every.FromNanoseconds(round(self._interval * 1e9))
+        answer = lrs_pb2.LoadStatsResponse(load_reporting_interval=every, report_endpoint_granularity=True)
+        if SENDS_ALL in features:
+            answer.send_all_clusters = True
+        else:
+            answer.clusters.extend(sorted(self._clusters))
+        return bytes(answer.SerializeToString(deterministic=True))
+
+    async def _read(self, requests: AsyncIterator[bytes], reporter: Reporter) -> None:
+        turn = reporter.number
         async for message in requests:
-            report = parse(message, self._interval)
-            reporter.at = self._clock()
-            reporter.clusters = report.clusters
-            self._reports += 1
-            if report.refused:
-                self._refused += len(report.refused)
-                self._warn(reporter, report.refused)
+            turn += 1
+            times = 0 if turn % self._stride else self._stride
+            report = parse(message, self._clusters, self._interval, endpoints=times > 0)
+            self._totals.take(reporter, report, times)
+            self._count(reporter, report)
             self._reported.set()
 
-    def _warn(self, reporter: _Reporter, refused: tuple[str, ...]) -> None:
-        if not reporter.warned:
-            reporter.warned = True
+    def _count(self, reporter: Reporter, report: Report) -> None:
+        self._reports += 1
+        self._unknown += report.unknown
+        self._told += report.told
+        if not (report.refused or reporter.doubted):
+            return
+        self._refused += len(report.refused)
+        if reporter.number not in self._warned:
+            self._warned.add(reporter.number)
             logger.warning(
-                "absurd load report refused; further ones of this stream are only counted",
-                extra={"node_id": reporter.node_id, "clusters": list(refused)},
+                "load report not believed; further ones of this stream are only counted",
+                extra={
+                    "node_id": reporter.node_id,
+                    "absurd": list(report.refused[:20]),
+                    "leaps": sorted(reporter.doubted)[:20],
+                },
             )
 
 

@@ -1,19 +1,18 @@
 """The load reporting service over a real gRPC channel."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import grpc
 import grpc.aio
 import pytest
-from envoy.config.endpoint.v3 import load_report_pb2
 from envoy.service.load_stats.v3 import lrs_pb2
-from google.protobuf.duration_pb2 import Duration
 
 from penstock.signals.board import ObservationBoard
 from penstock.signals.lrs import METHOD, SERVICE, LoadReports
 from penstock_policies.observations import Load
+from tests.signals.lrs_messages import SENDS_ALL, At, introduction, report, stats
 from tests.signals.signal_policies import cluster, policy_set
 
 REGIONS = {"edge-eu": "eu-west", "edge-us": "us-east"}
@@ -27,10 +26,12 @@ class Control:
         self.notified = 0
         self.regions = dict(REGIONS)
         self.board = ObservationBoard()
-        self.board.apply(policy_set([cluster("onprem", ("10.0.0.1", 1)), cluster("cloud", ("10.1.0.1", 1))]))
+        policy = policy_set([cluster("onprem", ("10.0.0.1", 1)), cluster("cloud", ("10.1.0.1", 1))])
+        self.board.apply(policy)
         self.service = LoadReports(
             self.board, lambda _, node_cluster: self.regions.get(node_cluster), lambda: self.now, self._count
         )
+        self.service.apply(policy)
         self.server = grpc.aio.server()
         self.server.add_generic_rpc_handlers((self.service.handler(),))
         self.port = self.server.add_insecure_port("127.0.0.1:0")
@@ -55,11 +56,10 @@ class Envoy:
         self.call = call
         self._control = control
 
-    async def introduce(self, node_id: str, node_cluster: str) -> lrs_pb2.LoadStatsResponse:
-        request = lrs_pb2.LoadStatsRequest()
-        request.node.id = node_id
-        request.node.cluster = node_cluster
-        await self.call.write(request.SerializeToString())
+    async def introduce(
+        self, node_id: str, node_cluster: str, agent: str = "envoy", features: Sequence[str] = (SENDS_ALL,)
+    ) -> lrs_pb2.LoadStatsResponse:
+        await self.call.write(introduction(node_id, node_cluster, agent, features))
         answer = await self.call.read()
         assert isinstance(answer, bytes)
         return lrs_pb2.LoadStatsResponse.FromString(answer)
@@ -73,20 +73,12 @@ class Envoy:
 
     async def report(self, **clusters: tuple[int, int, int]) -> None:
         """Send in flight, issued and failed requests by cluster, and wait until they are in."""
+        await self.send(report(*(stats(name, At(*counts)) for name, counts in clusters.items())))
+
+    async def send(self, message: bytes) -> None:
+        """Send a report and wait until it is in."""
         before = self._control.service.facts().reports
-        stats = [
-            load_report_pb2.ClusterStats(
-                cluster_name=name,
-                load_report_interval=Duration(seconds=1),
-                upstream_locality_stats=[
-                    load_report_pb2.UpstreamLocalityStats(
-                        total_requests_in_progress=in_flight, total_issued_requests=issued, total_error_requests=errors
-                    )
-                ],
-            )
-            for name, (in_flight, issued, errors) in clusters.items()
-        ]
-        await self.call.write(lrs_pb2.LoadStatsRequest(cluster_stats=stats).SerializeToString())
+        await self.call.write(message)
         await self._control.until(lambda: self._control.service.facts().reports > before)
 
 
@@ -116,7 +108,14 @@ async def test_an_envoy_is_told_once_to_report_every_cluster_each_second(control
         answer = await envoy.introduce("e1", "edge-eu")
     assert answer.send_all_clusters
     assert answer.load_reporting_interval.ToNanoseconds() == 1_000_000_000
-    assert not answer.report_endpoint_granularity
+    assert answer.report_endpoint_granularity
+
+
+async def test_a_client_that_must_be_told_clusters_by_name_is_told_them(control: Control) -> None:
+    async with _stream(control) as client:
+        answer = await client.introduce("c1", "edge-eu", agent="gRPC", features=())
+    assert not answer.send_all_clusters
+    assert list(answer.clusters) == ["cloud", "onprem"]
 
 
 async def test_the_latest_report_of_each_envoy_is_summed_per_region(control: Control) -> None:

@@ -56,8 +56,10 @@ async def test_requests_through_a_composite_leg_are_reported_under_the_member_th
         ports = [await stack.enter_async_context(serving(handler)) for handler in (first, second)]
         board = Board()
         members = zip(("first", "second"), ports, strict=True)
-        board.apply(policy_set([cluster(name, ("127.0.0.1", port)) for name, port in members]))
+        policy = policy_set([cluster(name, ("127.0.0.1", port)) for name, port in members])
+        board.apply(policy)
         service = LoadReports(board, lambda _, group: {"edge-eu": "eu-west"}.get(group), time.time, board.changed.set)
+        service.apply(policy)
         server = grpc.aio.server()
         server.add_generic_rpc_handlers((service.handler(),))
         lrs_port = server.add_insecure_port("127.0.0.1:0")
