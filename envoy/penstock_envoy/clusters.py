@@ -21,6 +21,7 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
 from penstock_envoy.endpoints import load_assignment
+from penstock_envoy.engine_load import REPORTED
 from penstock_policies.schema import Cluster, ClusterSpec, Tls
 
 # Breakers are no spill-over: an overflow is retried nowhere. They stand where only a fault can reach them; capacity is
@@ -106,6 +107,7 @@ def author_leg(name: str, members: tuple[str, ...]) -> bytes:
             lb_policy=cluster.ClusterLbPolicy.CLUSTER_PROVIDED,
             # Retries are counted against the leg: its default of 3 at a time would fail requests in an outage.
             circuit_breakers=_circuit_breakers(),
+            lrs_report_endpoint_metrics=list(REPORTED),
             cluster_type=cluster.ClusterCustomClusterType(
                 name="envoy.clusters.composite",
                 typed_config=protobuf.Any.pack(composite.ClusterConfig(clusters=entries)),

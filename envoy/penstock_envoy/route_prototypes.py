@@ -15,7 +15,7 @@ from envoy_data_plane.envoy.extensions.retry.host.previous_hosts import v3 as pr
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
-from penstock_envoy import replies
+from penstock_envoy import engine_load, replies
 from penstock_envoy.affinity import hash_policy
 from penstock_envoy.endpoints import CLUSTER_KEY
 from penstock_envoy.matching import CLASS_HEADER, METADATA, class_matchers, model_is, model_named
@@ -41,14 +41,15 @@ _MODELS_PATH: Final = "/v1/models"
 _SOME_MODEL: Final = "model"
 
 
-def frame(name: str) -> bytes:
-    """A route configuration with one virtual host and no routes."""
+def frame(name: str, *, asks_load: bool) -> bytes:
+    """A route configuration with one virtual host and no routes; ``asks_load`` of the engines behind them."""
     return bytes(
         route.RouteConfiguration(
             name=name,
             virtual_hosts=[route.VirtualHost(name=name, domains=["*"])],
-            # `server`: see the listener. The others are Envoy's own words to its backends, who need not know them.
-            response_headers_to_remove=["server"],
+            # `server`: see the listener. Those to remove from requests are Envoy's own words, which no backend needs.
+            response_headers_to_remove=["server", *engine_load.ANSWERS],
+            request_headers_to_add=[replies.header(engine_load.ASKED_BY, engine_load.FORMAT)] if asks_load else [],
             request_headers_to_remove=["x-envoy-internal", "x-envoy-external-address"],
             max_direct_response_body_size_bytes=_MAX_DIRECT_RESPONSE,
         )

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from penstock_envoy import names, protos, replies
+from penstock_envoy import engine_load, names, protos, replies
 from penstock_envoy import route_prototypes as prototypes
 from penstock_envoy.matching import METADATA
 from penstock_policies.policyset import ANY_MODEL, PolicySet, RowKey
@@ -48,7 +48,9 @@ def author_routes(policy: PolicySet, listener: Listener, region: str) -> RouteTa
     strictest_first = sorted(listener.spec.data_class.at_least(), key=lambda word: -word.strictness)
     floor = listener.spec.data_class
     routes = (each for data_class in strictest_first for each in _class_routes(policy, floor, data_class, region))
-    return RouteTable(frame=prototypes.frame(listener.name), routes=tuple(routes))
+    served = (name for each in policy.policies.values() for name in each.spec.clusters)
+    asks_load = any(engine_load.answers(policy.clusters[name]) for name in served)
+    return RouteTable(frame=prototypes.frame(listener.name, asks_load=asks_load), routes=tuple(routes))
 
 
 def policies_of(policy: PolicySet, data_class: DataClass) -> list[TrafficPolicy]:

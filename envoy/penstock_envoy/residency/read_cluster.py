@@ -104,7 +104,7 @@ def read_endpoints(body: bytes) -> tuple[str, tuple[EndpointFacts, ...]]:
 
 
 def _read_composite(cluster: Message, what: str) -> ClusterFacts:
-    only(cluster, what, "name", "cluster_type", "lb_policy", "circuit_breakers")
+    only(cluster, what, "name", "cluster_type", "lb_policy", "circuit_breakers", "lrs_report_endpoint_metrics")
     require(cluster.lb_policy == _CLUSTER_PROVIDED, what, "a composite cluster must bring its own load balancing")
     only(cluster.cluster_type, what, "name", "typed_config")
     config = packed(cluster.cluster_type.typed_config, CompositeConfig, what)

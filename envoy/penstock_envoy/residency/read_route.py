@@ -12,6 +12,9 @@ from penstock_envoy.residency.strict import only, parse, require
 
 NAMESPACE: Final = "penstock"
 
+_LOAD_HEADER: Final = "endpoint-load-metrics-format"
+"""Asks an engine for its load. Any other header that a whole table sets might tell backends another class."""
+
 
 @dataclass(frozen=True, slots=True)
 class RouteFacts:
@@ -50,8 +53,11 @@ def read_table(body: bytes) -> tuple[str, tuple[tuple[str, tuple[bytes, ...]], .
         "virtual_hosts",
         "response_headers_to_remove",
         "request_headers_to_remove",
+        "request_headers_to_add",
         "max_direct_response_body_size_bytes",
     )
+    for added in table.request_headers_to_add:
+        require(added.header.key == _LOAD_HEADER, what, f"sets the header {added.header.key}, which is not known")
     hosts = []
     for host in table.virtual_hosts:
         only(host, f"virtual host {host.name}", "name", "domains", "routes")
