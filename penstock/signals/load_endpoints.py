@@ -65,20 +65,12 @@ class Endpoints:
         self.speaking: set[str] = set()
         """Clusters whose engines tell figures in their answers."""
 
-    def add(self, count: EndpointCount, now: float, times: int, in_flight: int) -> None:
-        """Count what a report says; ``times`` as much if only one of so many reports is read.
-
-        ``in_flight`` is by how much the requests in flight have changed by it.
-        """
-        known = self._known.setdefault(count.cluster, {})
-        counted = known.get(count.address)
+    def add(self, count: EndpointCount, now: float, times: int) -> None:
+        """Count what ended and began at an endpoint, ``times`` as much if only one of so many reports is read."""
+        counted = self._counted(count.cluster, count.address, now)
         if counted is None:
-            if len(known) >= MOST_KNOWN:
-                return
-            counted = known[count.address] = _Counted(now)
+            return
         weight = self._weight(now) * times
-        counted.at = now
-        counted.in_flight += in_flight
         counted.issued += count.issued * weight
         counted.errors += count.errors * weight
         counted.successes += count.successes * weight
@@ -90,11 +82,11 @@ class Endpoints:
         if count.metrics:
             self.speaking.add(count.cluster)
 
-    def take_away(self, cluster: str, address: bytes, in_flight: int) -> None:
-        """Take requests in flight away that a reporter no longer tells of."""
-        counted = self._known.get(cluster, {}).get(address)
+    def carry(self, cluster: str, address: bytes, more: int, now: float) -> None:
+        """Count so many more requests in flight at an endpoint, or fewer."""
+        counted = self._counted(cluster, address, now)
         if counted is not None:
-            counted.in_flight -= in_flight
+            counted.in_flight += more
 
     def tidy(self, now: float) -> None:
         """Forget what nobody tells of any more."""
@@ -126,6 +118,16 @@ class Endpoints:
     def clusters(self) -> frozenset[str]:
         """Name the clusters of which endpoints are known."""
         return frozenset(self._known)
+
+    def _counted(self, cluster: str, address: bytes, now: float) -> _Counted | None:
+        known = self._known.setdefault(cluster, {})
+        counted = known.get(address)
+        if counted is None:
+            if len(known) >= MOST_KNOWN:
+                return None
+            counted = known[address] = _Counted(now)
+        counted.at = now
+        return counted
 
     def _weight(self, now: float) -> float:
         weight = float(2.0 ** min(1000.0, (now - self._from) / HALF_LIFE))

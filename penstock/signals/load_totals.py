@@ -81,11 +81,10 @@ class LoadTotals:
         if reporter.region is not None:
             old = self._regions[reporter.region]
             self._add(old, reporter.carried, -1)
-            for (cluster, address), in_flight in reporter.in_flight.items():
-                old.endpoints.take_away(cluster, address, in_flight)
+            self._carry(old, reporter.in_flight, -1)
             for claims in old.claims.values():
                 claims.forget(reporter.number)
-            reporter.in_flight, reporter.doubted = {}, frozenset()
+            reporter.doubted = frozenset()
             old.reporters -= 1
         reporter.region = region
         if region is not None:
@@ -93,6 +92,7 @@ class LoadTotals:
             if new is None:
                 new = self._regions[region] = _Region(Endpoints(self._clock()), self._clock())
             self._add(new, reporter.carried, 1)
+            self._carry(new, reporter.in_flight, 1)
             new.reporters += 1
 
     def take(self, reporter: Reporter, report: Report, times: int = 1) -> None:
@@ -110,9 +110,9 @@ class LoadTotals:
             carried = self._believed(region, reporter, carried, now)
             self._add(region, reporter.carried, -1)
             self._add(region, carried, 1)
-            if times:
-                self._take_endpoints(region, reporter, report.endpoints, times, now)
         reporter.carried = carried
+        if times:
+            self._take_endpoints(region, reporter, report.endpoints, times)
         for drop in report.drops:
             if (drop.cluster, drop.category) in self.drops or len(self.drops) < MOST_DROPS:
                 self.drops[drop.cluster, drop.category] += drop.requests
@@ -211,20 +211,28 @@ class LoadTotals:
             total[2] += sign * errors
             total[3] += sign * successes
 
-    @staticmethod
-    def _take_endpoints(region: _Region, reporter: Reporter, told: list[EndpointCount], times: int, now: float) -> None:
+    def _take_endpoints(
+        self, region: _Region | None, reporter: Reporter, told: list[EndpointCount], times: int
+    ) -> None:
+        now = self._clock()
         in_flight: dict[tuple[str, bytes], int] = {}
-        before = dict(reporter.in_flight)
         for each in told:
             if each.cluster in reporter.doubted:
                 continue
-            key = each.cluster, each.address
-            region.endpoints.add(each, now, times, each.in_flight - before.pop(key, 0))
+            if region is not None:
+                region.endpoints.add(each, now, times)
             if each.in_flight:
+                key = each.cluster, each.address
                 in_flight[key] = in_flight.get(key, 0) + each.in_flight
-        for (cluster, address), gone in before.items():
-            region.endpoints.take_away(cluster, address, gone)
+        if region is not None:
+            self._carry(region, reporter.in_flight, -1)
+            self._carry(region, in_flight, 1)
         reporter.in_flight = in_flight
+
+    def _carry(self, region: _Region, in_flight: Mapping[tuple[str, bytes], int], sign: int) -> None:
+        now = self._clock()
+        for (cluster, address), carried in in_flight.items():
+            region.endpoints.carry(cluster, address, sign * carried, now)
 
     @staticmethod
     def _loads(region: _Region, told: Mapping[str, tuple[int, float]]) -> dict[str, Load]:

@@ -182,6 +182,8 @@ class LoadReports:
         reporter, answer = await self._introduced(first, context)
         yield answer
         self._streams.add(reporter)
+        # At once, so that the first report counts in full.
+        self._totals.place(reporter, self._region_of(reporter.node_id, reporter.node_cluster))
         reading = asyncio.create_task(self._read(requests, reporter))
         stopping = asyncio.create_task(self._stopped.wait())
         try:
