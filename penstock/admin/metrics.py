@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from penstock.admin.gauges import decision_gauges, live_gauges
 from penstock.admin.ports import ControlPlane
 from penstock.admin.xds_metrics import PushFacts, XdsTraffic, type_label
+from penstock.state.ledger import Entries
 from penstock_policies.decision import Decision
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -110,6 +111,14 @@ class Metrics:
             registry=self.registry,
         )
         self._probe_failures = self._counter("probe_failures", "Health probes that failed.", "cluster")
+        self._cost = self._counter("cost_usd", "USD that traffic cost, at marginal prices.", "policy", "cluster")
+        self._cost_estimated = self._counter(
+            "cost_estimated_usd", "Of that, what no access log told the tokens of.", "policy", "cluster"
+        )
+        self._amortized = self._counter("amortized_usd", "USD of clusters paid by the hour, used or not.", "cluster")
+        self._tokens = self._counter(
+            "tokens", "Tokens that traffic came to; cached ones are among the prompt's.", "policy", "cluster", "kind"
+        )
         self._store_errors = self._counter("store_errors", "Reads and writes the state store failed.")
         build = Info("penstock_build", "What is running.", registry=self.registry)
         build.info({"version": version("penstock"), "python": platform.python_version()})
@@ -146,6 +155,20 @@ class Metrics:
     def probe_failed(self, cluster: str) -> None:
         """Count a failed probe of one of a cluster's endpoints."""
         self._probe_failures.labels(cluster).inc()
+
+    def counted(self, entries: Entries) -> None:
+        """Count what is added to the ledger. The labels are names of policy sets, so there are few."""
+        for key, of in entries.amounts.items():
+            self._cost.labels(key.policy, key.cluster).inc(of.usd)
+            self._cost_estimated.labels(key.policy, key.cluster).inc(of.estimated_usd)
+            for kind, tokens in (
+                ("prompt", of.prompt_tokens),
+                ("cached_prompt", of.cached_prompt_tokens),
+                ("output", of.output_tokens),
+            ):
+                self._tokens.labels(key.policy, key.cluster, kind).inc(tokens)
+        for place, accrued in entries.accrued.items():
+            self._amortized.labels(place.cluster).inc(accrued.usd)
 
     def store_failed(self) -> None:
         """Count a read or write the state store failed."""

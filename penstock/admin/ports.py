@@ -12,6 +12,7 @@ from typing import Protocol
 from penstock.admin.notices import Notice, NoticeOutcome, NoticeRequest, StandingNotice
 from penstock.admin.recorded import PastDecision, StoredDecision, Verification
 from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, Queue, ResourceState
+from penstock.state.costs import Asked, Found
 from penstock_policies.decision import Decision
 from penstock_policies.observations import Observations
 from penstock_policies.overrides import Drain, Overrides
@@ -300,6 +301,15 @@ class ControlPlane(Protocol):
 
     async def verify_decision(self, decision_id: str) -> Verification | None:
         """Make a recorded decision again and compare; None when no such decision is recorded.
+
+        Raises:
+            StoreUnavailableError: the store did not answer.
+
+        """
+        ...
+
+    async def costs(self, asked: Asked) -> Found:
+        """Report what traffic came to in some hours.
 
         Raises:
             StoreUnavailableError: the store did not answer.

@@ -1,21 +1,16 @@
 """``penstock decisions``: what was decided and recorded, as a list or, one a line, as a log to keep or replay."""
 
-import asyncio
-import json
-import sys
 from typing import Annotated, Any, Final
 
-import aiohttp
 import typer
 
 from penstock.admin.moment import FORMS
-from penstock.cli.client import ServerError, base_url, call
-from penstock.cli.errors import FAILED, CommandError
+from penstock.cli.client import call
+from penstock.cli.download import download
+from penstock.cli.errors import CommandError
 from penstock.cli.options import DEFAULT_SERVER, OutputForm, Server
-from penstock.cli.terminal import Output, clean, complain, say, show_table, write_json
+from penstock.cli.terminal import Output, complain, say, show_table, write_json
 
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=5, sock_read=60)
-"""Seconds: a log of months takes its time, a server that sends nothing for a minute is gone."""
 _EXPORTED: Final = "24h"
 """Of the log, unless asked for another part."""
 
@@ -71,37 +66,6 @@ def _changes(item: dict[str, Any]) -> str:
 
 
 def _export(server: str, since: str, until: str | None) -> None:
-    url = base_url(server)
     query = {"since": since, **({} if until is None else {"until": until})}
-    try:
-        count = asyncio.run(_copy(url, query))
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise CommandError(
-            f"the log did not come through from Penstock at {clean(url)}: {clean(error)}",
-            hint="is `penstock serve` running there? Choose another with --server URL or PENSTOCK_SERVER",
-        ) from error
+    count = download(server, "/api/v1/decisions.ndjson", query)
     complain(f"{count} decision{'' if count == 1 else 's'} exported", None if count else "yellow")
-
-
-async def _copy(url: str, query: dict[str, str]) -> int:
-    """Copy the log to standard output as it comes, and count its lines."""
-    count = 0
-    async with (
-        aiohttp.ClientSession(timeout=_TIMEOUT) as session,
-        session.get(f"{url}/api/v1/decisions.ndjson", params=query) as response,
-    ):
-        if response.status != 200:
-            raise ServerError(response.status, _problem(await response.text()), FAILED)
-        async for chunk in response.content.iter_any():
-            count += chunk.count(b"\n")
-            sys.stdout.buffer.write(chunk)
-    sys.stdout.buffer.flush()
-    return count
-
-
-def _problem(text: str) -> dict[str, Any]:
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        return {}
-    return answer if isinstance(answer, dict) else {}

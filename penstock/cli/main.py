@@ -13,6 +13,7 @@ import typer
 from penstock.cli import (
     bootstrap,
     budgets,
+    costs,
     decisions,
     drains,
     explain,
@@ -47,6 +48,7 @@ for command, panel in (
     (observe.status, "Observe"),
     (observe.weights, "Observe"),
     (budgets.budgets, "Observe"),
+    (costs.costs, "Observe"),
     (observe.nodes, "Observe"),
     (observe.node, "Observe"),
     (quarantine.quarantine, "Observe"),

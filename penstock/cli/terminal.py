@@ -40,6 +40,14 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class CostsForm(StrEnum):
+    """The forms of a report on costs."""
+
+    TABLE = "table"
+    JSON = "json"
+    FOCUS = "focus"
+
+
 class PlanForm(StrEnum):
     """The forms of a plan."""
 

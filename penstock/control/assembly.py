@@ -103,7 +103,7 @@ async def serving(
         )
         publisher = Publisher(cache, Compiler(), mixtures)
         history = WeightHistory()
-        ledger = LedgerKeeper(store, clock)
+        ledger = LedgerKeeper(store, clock, counted=metrics.counted)
         stack.push_async_callback(ledger.flush)
         decider = Decider(
             board=board,

@@ -86,7 +86,7 @@ class LedgerKeeper:
         metered: Metered = nowhere,
         counted: Callable[[Entries], None] = lambda _: None,
     ) -> None:
-        """``counted`` is told of all that is added, whether or not the store can be told."""
+        """``counted`` is told of all that is added, in a worker thread, whether or not the store can be told."""
         self._store = store
         self._clock = clock
         self._metered = metered
@@ -246,7 +246,7 @@ class LedgerKeeper:
         spans, batches = list(self._spans), list(self._batches)
         self._pending, new = await asyncio.to_thread(added_up, self._pending, spans, batches)
         del self._spans[: len(spans)], self._batches[: len(batches)]
-        self._counted(new)
+        await asyncio.to_thread(self._counted, new)
 
     def _roll(self, at: float) -> None:
         """Begin a new count where a period has ended by then."""

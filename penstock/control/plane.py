@@ -37,6 +37,7 @@ from penstock.control.policies import PolicyKeeper
 from penstock.control.publisher import Publisher
 from penstock.control.verification import verify_decision
 from penstock.signals.board import ObservationBoard
+from penstock.state.costs import Asked, Found
 from penstock.state.errors import StoreError
 from penstock.state.store import Store
 from penstock_policies.decision import Decision
@@ -218,6 +219,13 @@ class Plane:
         """Made again from the store's record of it."""
         try:
             return await verify_decision(self._store, decision_id)
+        except StoreError as error:
+            raise StoreUnavailableError(str(error)) from error
+
+    async def costs(self, asked: Asked) -> Found:
+        """From the store's ledger."""
+        try:
+            return await self._store.ledger.report(asked)
         except StoreError as error:
             raise StoreUnavailableError(str(error)) from error
 

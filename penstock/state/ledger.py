@@ -57,7 +57,7 @@ class Amounts:
     usd: float = 0.0
     work: float = 0.0
     """Generated tokens, and prompt tokens that were in no cache as ``promptPriceRatio`` weighs them: what the cluster's
-    amortised cost is shared out by."""
+    amortized cost is shared out by."""
     estimated_requests: float = 0.0
     """Of the requests, those that nobody counted: demand times share, as decided."""
     estimated_tokens: float = 0.0

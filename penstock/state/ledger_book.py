@@ -14,6 +14,7 @@ from sqlalchemy import Table, delete, func, select, text
 from sqlalchemy.sql.elements import TextClause
 
 from penstock.state import ledger_report
+from penstock.state.costs import Asked, Found
 from penstock.state.database import Database
 from penstock.state.ledger import (
     ACCRUED,
@@ -75,7 +76,7 @@ class LedgerBook:
         """Sum the marginal cost of buckets that begin at ``since`` (Unix seconds) or later, by policy and cluster."""
         return await self._database.finish(self._spent_since(since))
 
-    async def report(self, asked: ledger_report.Asked) -> ledger_report.Found:
+    async def report(self, asked: Asked) -> Found:
         """Sum up some hours by the columns asked for."""
         return await self._database.finish(self._report(asked))
 
@@ -115,7 +116,7 @@ class LedgerBook:
         async with self._database.reading("read spending") as connection:
             return {(policy, cluster): usd for policy, cluster, usd in await connection.execute(wanted)}
 
-    async def _report(self, asked: ledger_report.Asked) -> ledger_report.Found:
+    async def _report(self, asked: Asked) -> Found:
         async with self._database.reading("read the ledger") as connection:
             return await ledger_report.found(connection, asked)
 

@@ -2,72 +2,19 @@
 
 What a cluster costs by the hour, used or not, is shared out hour by hour: each row gets the part that its work is of
 all the cluster's work in that hour. An hour in which the cluster did no work is idle: its cost is told by itself, so
-that nothing vanishes. Where no such cost accrued, a row's amortised cost is its marginal cost.
+that nothing vanishes. Where no such cost accrued, a row's amortized cost is its marginal cost.
 
 The unit is the hour and not the quarter, so that rolling old quarters up to hours changes no report.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import ColumnElement, Label, Select, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from penstock.state.costs import PARTS, PLACES, Asked, Found, Idle, Line
 from penstock.state.ledger import AMOUNTS, HOUR_SECONDS, Amounts
 from penstock.state.tables import accrual, ledger
-
-PARTS: Final = ("policy", "data_class", "model", "cluster", "site", "region", "edge_region")
-"""The columns that a report may tell apart."""
-PLACES: Final = ("cluster", "site", "region")
-"""Those that the time of a cluster has too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Which report."""
-
-    since: int
-    """Unix seconds; begins an hour."""
-    until: int
-    """Unix seconds, exclusive; begins an hour."""
-    by: tuple[str, ...]
-    """Of :data:`PARTS`; at least one."""
-    hourly: bool
-    most: int
-    """Lines of either kind to return; one more is read, so that the reader knows of more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What some rows came to."""
-
-    hour: int | None
-    """Unix seconds; None where hours are not told apart."""
-    of: Mapping[str, str]
-    """The columns asked for, by name."""
-    amounts: Amounts
-    amortised_usd: float
-
-
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """What a cluster cost in hours in which it did no work."""
-
-    hour: int | None
-    cluster: str
-    site: str
-    region: str
-    seconds: float
-    usd: float
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A report."""
-
-    lines: tuple[Line, ...]
-    idle: tuple[Idle, ...]
 
 
 async def found(connection: AsyncConnection, asked: Asked) -> Found:
@@ -83,7 +30,7 @@ def _line(asked: Asked, row: Any) -> Line:  # noqa: ANN401 - SQLAlchemy cannot t
         hour=values["hour"] if asked.hourly else None,
         of={name: values[name] for name in asked.by},
         amounts=Amounts(*(values[name] for name in AMOUNTS)),
-        amortised_usd=values["amortised_usd"],
+        amortized_usd=values["amortized_usd"],
     )
 
 
@@ -118,7 +65,7 @@ def lines_statement(asked: Asked) -> Select[Any]:
         select(
             *groups,
             *(func.sum(rows.c[name]).label(name) for name in AMOUNTS),
-            func.sum(shared).label("amortised_usd"),
+            func.sum(shared).label("amortized_usd"),
         )
         .select_from(
             rows.outerjoin(works, (works.c.hour == rows.c.hour) & (works.c.cluster == rows.c.cluster)).outerjoin(

@@ -30,6 +30,7 @@ from penstock.admin.xds_state import (
     TypeState,
 )
 from penstock.control.notice_intake import ended, intake
+from penstock.state.costs import Asked, Found
 from penstock_policies.decision import (
     ClusterHealth,
     ClusterView,
@@ -250,6 +251,8 @@ class FakeControlPlane:
         self.seen = example_observations()
         self.noticed: dict[str, Notice] = {}
         self.infeasible: set[str] = {"onprem-fra"}
+        self.asked: list[Asked] = []
+        self.found: Found | None = None
         self.store_fails = False
         self.bug: Exception | None = None
 
@@ -323,6 +326,11 @@ class FakeControlPlane:
     def _past(self, found: StoredDecision) -> PastDecision:
         later = [each.at for each in self.decisions if each.at > found.at]
         return PastDecision(found, min(later, default=None), self.past_policy, self.past_inputs)
+
+    async def costs(self, asked: Asked) -> Found:
+        self._reach_store()
+        self.asked.append(asked)
+        return self.found if self.found is not None else Found((), ())
 
     async def policy_files(self, digest: str) -> Mapping[str, str] | None:
         self._reach_store()

@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from penstock.admin.metrics import Metrics
 from penstock.admin.ports import FeedStatus
 from penstock.admin.xds_state import CanaryRollout, Queue
+from penstock.state.ledger import AccrualKey, Accrued, Amounts, Entries, LedgerKey
 from penstock_policies.overrides import Drain, Overrides
 from penstock_policies.problems import Problem
 from tests.admin.conftest import Api
@@ -156,3 +157,20 @@ async def test_metrics_are_served_in_prometheus_text(api: Api) -> None:
     names = {name for name, _ in samples(answer.text)}
     assert "penstock_build_info" in names
     assert all(name.startswith("penstock_") for name in names)
+
+
+def test_what_traffic_comes_to_is_counted_by_policy_and_cluster(metrics: Metrics) -> None:
+    key = LedgerKey(0, "chat", "public", "llama-3-70b", "cloud-eu-west", "cloud", "eu-west", "eu-west")
+    amounts = Amounts(usd=2.0, estimated_usd=0.5, prompt_tokens=70, cached_prompt_tokens=20, output_tokens=30)
+    place = AccrualKey(0, "onprem-fra", "on_prem", "eu-central")
+    metrics.counted(Entries({key: amounts, key._replace(edge_region="us-east"): amounts}, {place: Accrued(10, 0.25)}))
+    text = metrics.render().decode()
+    for line in (
+        'penstock_cost_usd_total{cluster="cloud-eu-west",policy="chat"} 4.0',
+        'penstock_cost_estimated_usd_total{cluster="cloud-eu-west",policy="chat"} 1.0',
+        'penstock_tokens_total{cluster="cloud-eu-west",kind="prompt",policy="chat"} 140.0',
+        'penstock_tokens_total{cluster="cloud-eu-west",kind="cached_prompt",policy="chat"} 40.0',
+        'penstock_tokens_total{cluster="cloud-eu-west",kind="output",policy="chat"} 60.0',
+        'penstock_amortized_usd_total{cluster="onprem-fra"} 0.25',
+    ):
+        assert line in text

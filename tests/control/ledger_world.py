@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from penstock.control.entries import Rates, rates
 from penstock.control.ledger import LedgerKeeper
 from penstock.signals.usage import Usage, UsageKey
+from penstock.state.costs import PARTS, Asked, Found
 from penstock.state.errors import StoreUnavailableError
 from penstock.state.ledger import Amounts, Entries, LedgerKey
 from penstock.state.ledger_book import LedgerBook
-from penstock.state.ledger_report import PARTS, Asked, Found
 from penstock.state.store import Store
 from penstock_policies.decision import TOTAL_WEIGHT, Decision
 from penstock_policies.engine import decide

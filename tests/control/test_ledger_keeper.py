@@ -109,7 +109,7 @@ async def _conserved(steps: list[tuple[object, ...]], *, metered: bool) -> None:
         assert found.usd == pytest.approx(usd if metered else a_second * seconds)
         assert found.estimated_usd == pytest.approx(0 if metered else found.usd)
         report = await store.ledger.report(everything())
-        assert sum(line.amortised_usd for line in report.lines if line.of["cluster"] == "onprem") + sum(
+        assert sum(line.amortized_usd for line in report.lines if line.of["cluster"] == "onprem") + sum(
             idle.usd for idle in report.idle
         ) == pytest.approx(seconds / 3600 * AN_HOUR)
 

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy.dialects import postgresql
 
 from penstock.state import Store, ledger_report
+from penstock.state.costs import PARTS, Asked, Found
 from penstock.state.ledger import BUCKET_SECONDS, HOUR_SECONDS, AccrualKey, Accrued, Amounts, Entries, LedgerKey
-from penstock.state.ledger_report import PARTS, Asked, Found
 from penstock.state.tables import CURRENT_VERSION
 
 NOON = 1_700_000_100 // HOUR_SECONDS * HOUR_SECONDS
@@ -129,7 +129,7 @@ async def test_a_clusters_time_is_shared_out_by_work_hour_by_hour(store: Store) 
     for quarter in range(4):
         await store.ledger.add(time_of(NOON + quarter * BUCKET_SECONDS, usd=2.0))
     found = await store.ledger.report(asked("policy", "cluster"))
-    assert {tuple(line.of.values()): line.amortised_usd for line in found.lines} == {
+    assert {tuple(line.of.values()): line.amortized_usd for line in found.lines} == {
         ("batch", "onprem"): 2.0,
         ("chat", "cloud"): 5.0,
         ("chat", "onprem"): 6.0,
@@ -143,7 +143,7 @@ async def test_an_hour_without_work_is_idle_and_does_not_vanish(store: Store) ->
     await store.ledger.add(time_of(NOON, usd=2.0))
     await store.ledger.add(time_of(EARLIER, usd=3.0))
     found = await store.ledger.report(asked("policy"))
-    assert [line.amortised_usd for line in found.lines] == [3.0]
+    assert [line.amortized_usd for line in found.lines] == [3.0]
     assert [(idle.cluster, idle.site, idle.usd, idle.seconds) for idle in found.idle] == [
         ("onprem", "on_prem", 2.0, BUCKET_SECONDS)
     ]
