@@ -274,7 +274,6 @@ async def _keep_house(plane: Plane, store: Store, clock: Clock) -> None:
             try:
                 await store.prune(clock(), _KEEP_SECONDS)
                 await store.thin_figures(clock() - _KEEP_MINUTES_SECONDS)
-                await store.ledger.prune(clock() - _KEEP_LEDGER_SECONDS)
-                await store.ledger.roll_up(clock() - _KEEP_QUARTERS_SECONDS)
+                await store.ledger.prune(clock() - _KEEP_LEDGER_SECONDS, clock() - _KEEP_QUARTERS_SECONDS)
             except StoreError as error:
                 logger.warning("old records not pruned", extra={"error": str(error)})

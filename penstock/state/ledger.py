@@ -1,8 +1,8 @@
 """The words of the ledger: whose amounts, what they are, and what is added to it at once.
 
-A row is of one policy, model, cluster and edge region, for a quarter of an hour. Where the cluster stood is part of it,
-so that a report of last year does not need the policies of then. What clusters cost by the hour, used or not, accrues
-in rows of its own.
+An entry is of one policy, model, cluster and edge region, for a quarter of an hour. Where the cluster stood is part of
+it, so that a report of last year does not need the policies of then. What clusters cost by the hour, used or not,
+accrues in entries of its own.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ class LedgerKey(NamedTuple):
     """Whose amounts. A tuple, as flushes look up tens of thousands of them."""
 
     bucket: int
-    """When the quarter of an hour (once rolled up: the hour) begins, Unix seconds."""
+    """When the quarter of an hour begins, Unix seconds."""
     policy: str
     data_class: str
     model: str

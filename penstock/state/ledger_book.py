@@ -1,13 +1,11 @@
 """The ledger in a database: :attr:`penstock.state.store.Store.ledger`.
 
-Amounts are only ever added, so that several writers (a leader and the one before it) never undo one another's.
-
-Budgets need quarters of an hour (every time zone's midnight begins one) for a month at most. Older rows are rolled up
-to hours; reports are made by hours all along (:mod:`penstock.state.ledger_report`), so they say the same before and
-after.
+Amounts are only ever added, so that several writers (a leader and the one before it) never undo one another's. What is
+added comes by quarters of an hour, since every time zone's midnight begins one: for budgets the money of each policy
+and cluster is kept so. All the rest is kept by hours of UTC, a quarter of the rows.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Table, delete, func, select, text
@@ -16,45 +14,24 @@ from sqlalchemy.sql.elements import TextClause
 from penstock.state import ledger_report
 from penstock.state.costs import Asked, Found
 from penstock.state.database import Database
-from penstock.state.ledger import (
-    ACCRUED,
-    AMOUNTS,
-    HOUR_SECONDS,
-    AccrualKey,
-    Entries,
-    LedgerKey,
-    accrued_of,
-    amounts_of,
-)
-from penstock.state.tables import accrual, ledger
-
-Names = tuple[str, ...]
-
-MOST_HOURS_ROLLED_UP: Final = 48
-"""At once: some seconds' work for a large fleet. Once an hour, it is far more than comes after."""
+from penstock.state.ledger import ACCRUED, AMOUNTS, HOUR_SECONDS, Entries, accrued_of, amounts_of
+from penstock.state.tables import accrual, ledger, quarters
 
 
-def _adding(table: Table, keys: Names, amounts: Names, rows: str) -> TextClause:
+def _adding(table: Table, amounts: tuple[str, ...]) -> TextClause:
     """Give the statement that adds rows, in words of both dialects, and one for any number of rows."""
-    names = ", ".join((*keys, *amounts))
+    keys = [column.name for column in table.primary_key]
+    names = (*keys, *amounts)
     sums = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in amounts)
-    return text(f"INSERT INTO {table.name} ({names}) {rows} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sums}")
+    return text(
+        f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"  # noqa: S608 - of our own names alone
+        f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {sums}"
+    )
 
 
-def _given(keys: Names, amounts: Names) -> str:
-    return f"VALUES ({', '.join(f':{name}' for name in (*keys, *amounts))})"
-
-
-def _quarters(table: Table, keys: Names, amounts: Names) -> str:
-    """Sum up the quarters of an hour but for its first, as of that hour."""
-    groups = ", ".join((f"bucket - bucket % {HOUR_SECONDS}", *keys[1:]))
-    sums = ", ".join(f"SUM({name})" for name in amounts)
-    return f"SELECT {groups}, {sums} FROM {table.name} WHERE bucket > :hour AND bucket < :next GROUP BY {groups}"  # noqa: S608 - of our own names alone
-
-
-_BOOKS: Final = ((ledger, LedgerKey._fields, AMOUNTS), (accrual, AccrualKey._fields, ACCRUED))
-_ADD: Final = {of.name: _adding(of, keys, amounts, _given(keys, amounts)) for of, keys, amounts in _BOOKS}
-_ROLL_UP: Final = {of.name: _adding(of, keys, amounts, _quarters(of, keys, amounts)) for of, keys, amounts in _BOOKS}
+_ADD_AMOUNTS: Final = _adding(ledger, AMOUNTS)
+_ADD_ACCRUED: Final = _adding(accrual, ACCRUED)
+_ADD_QUARTERS: Final = _adding(quarters, ("usd",))
 
 
 class LedgerBook:
@@ -65,53 +42,36 @@ class LedgerBook:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._rolled_up: dict[str, int] = {table.name: 0 for table, _, _ in _BOOKS}
-        """Table to when what is not rolled up yet begins at the earliest: what is need not be searched every hour."""
 
     async def add(self, entries: Entries) -> None:
         """Add to what is recorded: all of it or nothing."""
         await self._database.finish(self._add(entries))
 
     async def spent_since(self, since: float) -> dict[tuple[str, str], float]:
-        """Sum the marginal cost of buckets that begin at ``since`` (Unix seconds) or later, by policy and cluster."""
+        """Sum the marginal cost of the quarters of an hour from ``since`` (Unix seconds) on, by policy and cluster."""
         return await self._database.finish(self._spent_since(since))
 
     async def report(self, asked: Asked) -> Found:
         """Sum up some hours by the columns asked for."""
         return await self._database.finish(self._report(asked))
 
-    async def roll_up(self, before: float) -> None:
-        """Turn the quarters of whole hours before a time (Unix seconds) into hours.
-
-        An hour a transaction, so that nobody waits long for the writers' lock, and no more than
-        :data:`MOST_HOURS_ROLLED_UP` a call: an old database catches up over several.
-        """
-        end = int(before) // HOUR_SECONDS * HOUR_SECONDS
-        for table, _, _ in _BOOKS:
-            for _ in range(MOST_HOURS_ROLLED_UP):
-                hour = await self._database.finish(self._hour_to_roll_up(table, end))
-                if hour is None:
-                    self._rolled_up[table.name] = max(self._rolled_up[table.name], end)
-                    break
-                await self._database.finish(self._roll_up(table, hour))
-                self._rolled_up[table.name] = hour + HOUR_SECONDS
-
-    async def prune(self, before: float) -> int:
-        """Forget buckets that begin before a time (Unix seconds); returns how many rows that were."""
-        return await self._database.finish(self._prune(before))
+    async def prune(self, before: float, quarters_before: float) -> int:
+        """Forget hours, and quarters of hours, that begin before these times (Unix seconds); returns how many rows."""
+        return await self._database.finish(self._prune(before, quarters_before))
 
     async def _add(self, entries: Entries) -> None:
         async with self._database.writing("add to the ledger") as connection:
             if entries.amounts:
-                await connection.execute(_ADD[ledger.name], _rows(entries.amounts, AMOUNTS, amounts_of))
+                await connection.execute(_ADD_AMOUNTS, list(_amounts(entries)))
+                await connection.execute(_ADD_QUARTERS, _quarters(entries))
             if entries.accrued:
-                await connection.execute(_ADD[accrual.name], _rows(entries.accrued, ACCRUED, accrued_of))
+                await connection.execute(_ADD_ACCRUED, list(_accrued(entries)))
 
     async def _spent_since(self, since: float) -> dict[tuple[str, str], float]:
         wanted = (
-            select(ledger.c.policy, ledger.c.cluster, func.sum(ledger.c.usd))
-            .where(ledger.c.bucket >= since)
-            .group_by(ledger.c.policy, ledger.c.cluster)
+            select(quarters.c.policy, quarters.c.cluster, func.sum(quarters.c.usd))
+            .where(quarters.c.bucket >= since)
+            .group_by(quarters.c.policy, quarters.c.cluster)
         )
         async with self._database.reading("read spending") as connection:
             return {(policy, cluster): usd for policy, cluster, usd in await connection.execute(wanted)}
@@ -120,34 +80,52 @@ class LedgerBook:
         async with self._database.reading("read the ledger") as connection:
             return await ledger_report.found(connection, asked)
 
-    async def _hour_to_roll_up(self, table: Table, end: int) -> int | None:
-        finer = select(func.min(table.c.bucket)).where(
-            table.c.bucket >= self._rolled_up[table.name], table.c.bucket < end, table.c.bucket % HOUR_SECONDS != 0
-        )
-        async with self._database.reading("read the ledger") as connection:
-            bucket: int | None = await connection.scalar(finer)
-        return None if bucket is None else bucket // HOUR_SECONDS * HOUR_SECONDS
-
-    async def _roll_up(self, table: Table, hour: int) -> None:
-        span = {"hour": hour, "next": hour + HOUR_SECONDS}
-        async with self._database.writing("roll up the ledger") as connection:
-            await connection.execute(_ROLL_UP[table.name], span)
-            await connection.execute(delete(table).where(table.c.bucket > hour, table.c.bucket < span["next"]))
-
-    async def _prune(self, before: float) -> int:
+    async def _prune(self, before: float, quarters_before: float) -> int:
         rows = 0
         async with self._database.writing("prune the ledger") as connection:
-            for table, _, _ in _BOOKS:
-                rows += (await connection.execute(delete(table).where(table.c.bucket < before))).rowcount
+            for column, limit in (
+                (ledger.c.hour, before),
+                (accrual.c.hour, before),
+                (quarters.c.bucket, quarters_before),
+            ):
+                rows += (await connection.execute(delete(column.table).where(column < limit))).rowcount
         return rows
 
 
-def _rows(of: Mapping[Any, Any], names: Names, values: Callable[[Any], Iterable[float]]) -> list[dict[str, object]]:
+Row = Mapping[str, Any]
+
+
+def _amounts(entries: Entries) -> Iterable[Row]:
+    # In the order of the table, where neighbours share a page.
+    for key, of in sorted(entries.amounts.items(), key=lambda item: item[0]):
+        named = key._asdict()
+        yield {
+            "hour": _hour(named.pop("bucket")),
+            **named,
+            **dict(zip(AMOUNTS, amounts_of(of), strict=True)),
+        }
+
+
+def _accrued(entries: Entries) -> Iterable[Row]:
+    for key, of in sorted(entries.accrued.items(), key=lambda item: item[0]):
+        named = key._asdict()
+        yield {
+            "hour": _hour(named.pop("bucket")),
+            **named,
+            **dict(zip(ACCRUED, accrued_of(of), strict=True)),
+        }
+
+
+def _quarters(entries: Entries) -> list[Row]:
+    sums: dict[tuple[int, str, str], float] = {}
+    for key, of in entries.amounts.items():
+        place = (key.bucket, key.policy, key.cluster)
+        sums[place] = sums.get(place, 0.0) + of.usd
     return [
-        {**key._asdict(), **dict(zip(names, values(each), strict=True))}
-        for key, each in sorted(of.items(), key=_by_key)
+        {"bucket": at, "policy": policy, "cluster": cluster, "usd": usd}
+        for (at, policy, cluster), usd in sorted(sums.items())
     ]
 
 
-def _by_key(item: tuple[Any, Any]) -> Any:  # noqa: ANN401 - a tuple of either kind of key
-    return item[0]
+def _hour(bucket: int) -> int:
+    return bucket // HOUR_SECONDS * HOUR_SECONDS

@@ -106,54 +106,60 @@ figures: Final = Table(
 )
 """Decisions that differ from the recorded one before them in figures alone, and what they were made of, compressed."""
 
+_AMOUNTS: Final = (
+    "requests",
+    "failed",
+    "unmetered",
+    "prompt_tokens",
+    "cached_prompt_tokens",
+    "output_tokens",
+    "usd",
+    "work",
+    "estimated_requests",
+    "estimated_tokens",
+    "estimated_usd",
+    "on_prem_usd",
+    "on_prem_kept_usd",
+    "cloud_usd",
+    "cloud_kept_usd",
+)
+
 ledger: Final = Table(
     "ledger",
     metadata,
-    Column("bucket", _Number, primary_key=True, autoincrement=False),
-    *(
-        Column(name, String(size), primary_key=True)
-        for name, size in (
-            ("policy", 63),
-            ("data_class", 16),
-            ("model", 256),
-            ("cluster", 63),
-            ("site", 16),
-            ("region", 63),
-            ("edge_region", 63),
-        )
-    ),
-    *(
-        Column(name, Double, nullable=False)
-        for name in (
-            "requests",
-            "failed",
-            "unmetered",
-            "prompt_tokens",
-            "cached_prompt_tokens",
-            "output_tokens",
-            "usd",
-            "work",
-            "estimated_requests",
-            "estimated_tokens",
-            "estimated_usd",
-            "on_prem_usd",
-            "on_prem_kept_usd",
-            "cloud_usd",
-            "cloud_kept_usd",
-        )
-    ),
+    Column("hour", _Number, primary_key=True, autoincrement=False),
+    Column("policy", String(63), primary_key=True),
+    Column("data_class", String(16), primary_key=True),
+    Column("model", String(256), primary_key=True),
+    Column("cluster", String(63), primary_key=True),
+    Column("site", String(16), primary_key=True),
+    Column("region", String(63), primary_key=True),
+    Column("edge_region", String(63), primary_key=True),
+    *(Column(name, Double, nullable=False) for name in _AMOUNTS),
 )
-"""What traffic came to in the quarter of an hour, for old rows the hour, that begins at ``bucket``."""
+"""What traffic came to in the hour that begins at ``hour``."""
 
 accrual: Final = Table(
     "accrual",
     metadata,
-    Column("bucket", _Number, primary_key=True, autoincrement=False),
-    *(Column(name, String(size), primary_key=True) for name, size in (("cluster", 63), ("site", 16), ("region", 63))),
+    Column("hour", _Number, primary_key=True, autoincrement=False),
+    Column("cluster", String(63), primary_key=True),
+    Column("site", String(16), primary_key=True),
+    Column("region", String(63), primary_key=True),
     Column("seconds", Double, nullable=False),
     Column("usd", Double, nullable=False),
 )
-"""What clusters came to by the hour, used or not, in the same buckets."""
+"""What clusters came to by the hour, used or not, in that hour."""
+
+quarters: Final = Table(
+    "quarters",
+    metadata,
+    Column("bucket", _Number, primary_key=True, autoincrement=False),
+    Column("policy", String(63), primary_key=True),
+    Column("cluster", String(63), primary_key=True),
+    Column("usd", Double, nullable=False),
+)
+"""What traffic cost in the quarter of an hour that begins at ``bucket``, for budgets."""
 
 notices: Final = Table(
     "notices",
@@ -199,7 +205,7 @@ def _fifth(connection: Connection) -> None:
     # In SQLite a long key is kept twice unless the table is the index.
     end = ") WITHOUT ROWID" if connection.dialect.name == "sqlite" else ")"
     connection.exec_driver_sql(
-        "CREATE TABLE ledger (bucket BIGINT NOT NULL, policy VARCHAR(63) NOT NULL, data_class VARCHAR(16) NOT NULL,"
+        "CREATE TABLE ledger (hour BIGINT NOT NULL, policy VARCHAR(63) NOT NULL, data_class VARCHAR(16) NOT NULL,"
         " model VARCHAR(256) NOT NULL, cluster VARCHAR(63) NOT NULL, site VARCHAR(16) NOT NULL,"
         " region VARCHAR(63) NOT NULL, edge_region VARCHAR(63) NOT NULL, requests DOUBLE PRECISION NOT NULL,"
         " failed DOUBLE PRECISION NOT NULL, unmetered DOUBLE PRECISION NOT NULL,"
@@ -209,20 +215,26 @@ def _fifth(connection: Connection) -> None:
         " estimated_usd DOUBLE PRECISION NOT NULL, on_prem_usd DOUBLE PRECISION NOT NULL,"
         " on_prem_kept_usd DOUBLE PRECISION NOT NULL, cloud_usd DOUBLE PRECISION NOT NULL,"
         " cloud_kept_usd DOUBLE PRECISION NOT NULL,"
-        f" PRIMARY KEY (bucket, policy, data_class, model, cluster, site, region, edge_region){end}"
+        f" PRIMARY KEY (hour, policy, data_class, model, cluster, site, region, edge_region){end}"
     )
     connection.exec_driver_sql(
-        "CREATE TABLE accrual (bucket BIGINT NOT NULL, cluster VARCHAR(63) NOT NULL, site VARCHAR(16) NOT NULL,"
+        "CREATE TABLE accrual (hour BIGINT NOT NULL, cluster VARCHAR(63) NOT NULL, site VARCHAR(16) NOT NULL,"
         " region VARCHAR(63) NOT NULL, seconds DOUBLE PRECISION NOT NULL, usd DOUBLE PRECISION NOT NULL,"
-        f" PRIMARY KEY (bucket, cluster, site, region){end}"
+        f" PRIMARY KEY (hour, cluster, site, region){end}"
     )
-    # All of it was estimated, and where the same traffic would have cost what else nobody knows any more. What a prompt
-    # token's part of the price was neither: all tokens are the same work.
     connection.exec_driver_sql(
-        "INSERT INTO ledger SELECT bucket, policy, '', '', cluster, '', '', '', requests, 0, 0, prompt_tokens, 0,"
-        " output_tokens, usd, prompt_tokens + output_tokens, requests, prompt_tokens + output_tokens, usd,"
-        " usd, usd, usd, usd FROM spend"
+        "CREATE TABLE quarters (bucket BIGINT NOT NULL, policy VARCHAR(63) NOT NULL, cluster VARCHAR(63) NOT NULL,"
+        f" usd DOUBLE PRECISION NOT NULL, PRIMARY KEY (bucket, policy, cluster){end}"
     )
+    # All of it was estimated, and where the same traffic would have cost what else nobody knows any more, nor what a
+    # prompt token's part of the price was: all tokens are the same work.
+    connection.exec_driver_sql(
+        "INSERT INTO ledger SELECT bucket - bucket % 3600, policy, '', '', cluster, '', '', '', SUM(requests), 0, 0,"
+        " SUM(prompt_tokens), 0, SUM(output_tokens), SUM(usd), SUM(prompt_tokens + output_tokens), SUM(requests),"
+        " SUM(prompt_tokens + output_tokens), SUM(usd), SUM(usd), SUM(usd), SUM(usd), SUM(usd)"
+        " FROM spend GROUP BY bucket - bucket % 3600, policy, cluster"
+    )
+    connection.exec_driver_sql("INSERT INTO quarters SELECT bucket, policy, cluster, usd FROM spend")
     connection.exec_driver_sql("DROP TABLE spend")
 
 

@@ -73,7 +73,8 @@ class Cost(Model):
     egress_usd_per_million_tokens: Dollars = 0.0
     """What it costs to send prompts there and answers back, by token, on top of the price."""
     amortized_usd_per_hour: Dollars | None = None
-    """For reports only; the engine steers on the marginal price."""
+    """What it costs an hour, used or not, all in: hardware, power, space, people, commitments. For reports only, where
+    it takes the place of the price of tokens; the engine steers on the marginal price."""
     feed: Name | None = None
     """The CostFeed to take the price from."""
     key: Annotated[str, Field(min_length=1)] | None = None
@@ -288,7 +289,7 @@ class BudgetSpec(Model):
     scope: BudgetScope = BudgetScope()
     """What it is for."""
     amount: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    """USD a period, at marginal prices."""
+    """USD a period, at marginal prices, by the ledger: as measured where access logs arrive, else as estimated."""
     per: Literal["day", "month"]
     """A calendar day or month of ``timeZone``."""
     time_zone: TimeZone = "UTC"

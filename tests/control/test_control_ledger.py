@@ -48,6 +48,9 @@ async def test_a_budget_written_while_serving_knows_what_the_store_has_counted(t
         (item,) = await budgets(it)
         assert (item["state"], item["standing"]["spentUsd"]) == ("within", 12.5)
         assert 'penstock_budget_spent_usd{budget="fleet"} 12.5' in await it.metrics()
+        costs = await it.ask("/api/v1/costs?by=policy,cluster")
+        assert [(item["policy"], item["cluster"]) for item in costs["items"]] == [("chat", "cloud")]
+        assert costs["total"]["marginalUsd"] == 12.5
 
 
 async def test_what_engines_say_of_themselves_reaches_the_decisions(tmp_path: Path) -> None:

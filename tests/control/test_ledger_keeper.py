@@ -57,7 +57,6 @@ STEPS = st.lists(
         st.tuples(st.just("flush")),
         st.tuples(st.just("away"), st.booleans()),
         st.tuples(st.just("restart")),
-        st.tuples(st.just("roll up")),
     ),
     max_size=20,
 )
@@ -91,8 +90,6 @@ async def _conserved(steps: list[tuple[object, ...]], *, metered: bool) -> None:
                 case ("restart",) if not book.away:
                     await keeper.flush()
                     keeper = await keeper_of(store, clock, metered=metered)
-                case ("roll up",):
-                    await store.ledger.roll_up(clock.now)
                 case _:
                     await keeper.flush()
         # So that there is time in the hour of the last request as well: without, its cost is its marginal cost.

@@ -116,7 +116,7 @@ async def test_a_store_of_the_first_version_goes_on_with_all_it_holds(path: Path
     async with await Store.open(f"sqlite:///{path}", lambda: NOW) as store:
         await _record(store, 1, NOW, inputs=None)
     with closing(sqlite3.connect(path)) as connection:
-        for table in ("ledger", "accrual", "decision_inputs", "figures", "notices"):
+        for table in ("ledger", "accrual", "quarters", "decision_inputs", "figures", "notices"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("DELETE FROM schema_version WHERE version > 1")
         connection.commit()

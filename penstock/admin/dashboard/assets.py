@@ -23,6 +23,7 @@ OWN_FILES: Final = (
     "budgets.js",
     "charts.js",
     "clusters.js",
+    "costs.js",
     "decisions.js",
     "dom.js",
     "drains.js",

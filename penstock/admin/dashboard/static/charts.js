@@ -16,9 +16,12 @@ const history = new Map(); // row id -> [{at, weights}]
 const chosenRow = new Map(); // policy -> row id
 
 const rowId = (row) => `${row.policy}\n${row.region}\n${row.model}`;
-export const colourOf = (cluster) => `var(${colours.get(cluster) ?? "--series-7"})`;
-const resolved = (cluster) => getComputedStyle(document.documentElement)
-  .getPropertyValue(colours.get(cluster) ?? "--series-7").trim();
+/** The CSS variable that holds a cluster's colour. */
+export const colourNamed = (cluster) => colours.get(cluster) ?? "--series-7";
+export const colourOf = (cluster) => `var(${colourNamed(cluster)})`;
+/** What a CSS variable holds now. */
+export const colourValue = (variable) => getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
+const resolved = (cluster) => colourValue(colourNamed(cluster));
 
 /** On-prem clusters take the first colours; a colour once given stays. */
 export function assignColours(clusters) {
@@ -164,21 +167,27 @@ function drawChart(element, points, row, nowMs) {
     fillcolor: `${resolved(cluster)}cc`,
     hovertemplate: "%{y:.1f} %",
   }));
-  const style = getComputedStyle(document.documentElement);
-  const ink = style.getPropertyValue("--soft").trim();
-  const line = style.getPropertyValue("--line").trim();
-  const layout = {
-    height: 190, margin: { l: 44, r: 6, t: 10, b: 24 }, showlegend: false, hovermode: "x unified", dragmode: false,
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: "system-ui, sans-serif", size: 11, color: ink },
-    hoverlabel: { bgcolor: style.getPropertyValue("--panel").trim(), bordercolor: line, font: { color: style.getPropertyValue("--ink").trim() } },
-    xaxis: { type: "date", range: [new Date(from), new Date(nowMs)], fixedrange: true, gridcolor: line, linecolor: line, nticks: 6, tickformat: windowSeconds > 900 ? "%H:%M" : "%H:%M:%S", hoverformat: "%H:%M:%S" },
-    yaxis: { range: [0, 100.5], fixedrange: true, gridcolor: line, zeroline: false, tickvals: [0, 25, 50, 75, 100], ticktext: ["0 %", "25 %", "50 %", "75 %", "100 %"] },
-  };
+  const layout = layoutOf(190);
+  Object.assign(layout.xaxis, { range: [new Date(from), new Date(nowMs)], tickformat: windowSeconds > 900 ? "%H:%M" : "%H:%M:%S", hoverformat: "%H:%M:%S" });
+  Object.assign(layout.yaxis, { range: [0, 100.5], tickvals: [0, 25, 50, 75, 100], ticktext: ["0 %", "25 %", "50 %", "75 %", "100 %"] });
   window.Plotly.react(element, traces, layout, { displayModeBar: false, responsive: true });
 }
 
-function onScreen(element) {
+/** What all charts over time have in common, in the colours of the day or of the night. */
+export function layoutOf(height) {
+  const line = colourValue("--line");
+  return {
+    height, margin: { l: 44, r: 6, t: 10, b: 24 }, showlegend: false, hovermode: "x unified", dragmode: false,
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: "system-ui, sans-serif", size: 11, color: colourValue("--soft") },
+    hoverlabel: { bgcolor: colourValue("--panel"), bordercolor: line, font: { color: colourValue("--ink") } },
+    xaxis: { type: "date", fixedrange: true, gridcolor: line, linecolor: line, nticks: 6 },
+    yaxis: { fixedrange: true, gridcolor: line, zeroline: false },
+  };
+}
+
+/** Whether it is on the screen, or nearly: what is not is not drawn. */
+export function onScreen(element) {
   const box = element.getBoundingClientRect();
   return box.bottom > -200 && box.top < window.innerHeight + 200;
 }
