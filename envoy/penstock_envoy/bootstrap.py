@@ -47,6 +47,7 @@ def render(
     admin_port: int = 9901,
     variant: Variant = "delta",
     load_stats: bool = True,
+    health_checks: bool = True,
     max_connections: int = DEFAULT_MAX_CONNECTIONS,
     max_heap_bytes: int | None = None,
     tls: XdsTls | None = None,
@@ -62,6 +63,7 @@ def render(
             admin_port=admin_port,
             variant=variant,
             load_stats=load_stats,
+            health_checks=health_checks,
             max_connections=max_connections,
             max_heap_bytes=max_heap_bytes,
             tls=tls,
@@ -79,6 +81,7 @@ def document(
     admin_port: int = 9901,
     variant: Variant = "delta",
     load_stats: bool = True,
+    health_checks: bool = True,
     max_connections: int = DEFAULT_MAX_CONNECTIONS,
     max_heap_bytes: int | None = None,
     tls: XdsTls | None = None,
@@ -94,6 +97,7 @@ def document(
         admin_port: of Envoy's admin page, always on loopback; 0 lets the kernel choose.
         variant: incremental (``delta``) or State-of-the-World (``sotw``) ADS.
         load_stats: report load per cluster to the control plane (LRS).
+        health_checks: probe clusters for the control plane when it asks to (HDS); costs an idle stream until it does.
         max_connections: downstream connections, over all listeners, above which new ones are refused.
         max_heap_bytes: heap at which Envoy sheds load (stops keep-alive at 90 %, refuses requests at 95 %); None: no
             limit, because only the operator knows the machine.
@@ -131,21 +135,20 @@ def document(
         "overload_manager": _overload_manager(max_connections, max_heap_bytes),
     }
     if load_stats:
-        bootstrap["cluster_manager"] = {
-            "load_stats_config": {
-                "api_type": "GRPC",
-                "transport_api_version": "V3",
-                "grpc_services": [
-                    {
-                        "envoy_grpc": {
-                            "cluster_name": XDS_CLUSTER,
-                            "retry_policy": {"retry_back_off": dict(_RETRY_BACK_OFF)},
-                        }
-                    }
-                ],
-            }
-        }
+        bootstrap["cluster_manager"] = {"load_stats_config": _service_config()}
+    if health_checks:
+        bootstrap["hds_config"] = _service_config()
     return bootstrap
+
+
+def _service_config() -> dict[str, object]:
+    """Where the services beside xDS are: with the control plane."""
+    retry = {"retry_back_off": dict(_RETRY_BACK_OFF)}
+    return {
+        "api_type": "GRPC",
+        "transport_api_version": "V3",
+        "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER, "retry_policy": retry}}],
+    }
 
 
 def _address(host: str, port: int) -> dict[str, object]:

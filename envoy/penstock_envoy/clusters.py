@@ -84,7 +84,7 @@ def author_cluster(document: Cluster, *, affine: bool = False) -> bytes:
         typed_extension_protocol_options={
             _HTTP_OPTIONS: protobuf.Any.pack(_http1(_TLS_IDLE if secure else _PLAIN_IDLE))
         },
-        transport_socket=_transport_socket(secure) if secure else None,
+        transport_socket=upstream_tls(secure) if secure else None,
     )
     if has_fixed_addresses(spec):
         authored.type = cluster.ClusterDiscoveryType.EDS
@@ -159,7 +159,8 @@ def _http1(idle: timedelta) -> upstream_http.HttpProtocolOptions:
     )
 
 
-def _transport_socket(secure: Tls) -> core.TransportSocket:
+def upstream_tls(secure: Tls) -> core.TransportSocket:
+    """TLS to an endpoint: who it must prove to be, and by whose word."""
     context = tls.UpstreamTlsContext(
         sni=secure.sni,
         common_tls_context=tls.CommonTlsContext(

@@ -19,6 +19,12 @@ def bootstrap(  # noqa: PLR0917 - typer reads the parameters as options by name
     region: Annotated[str, typer.Option(help="Its region, for its locality.")] = "",
     admin_port: Annotated[int, typer.Option(min=0, max=65535, help="Envoy's own admin port, on loopback.")] = 9901,
     variant: Annotated[Variant, typer.Option(help="The variant of the xDS protocol.")] = "delta",
+    health_checks: Annotated[  # noqa: FBT002 - an option by name
+        bool,
+        typer.Option(
+            "--health-checks/--no-health-checks", help="Probe clusters for the control plane when it asks to (HDS)."
+        ),
+    ] = True,
     xds_ca: Annotated[
         str, typer.Option(metavar="FILE", help="TLS to the control plane: who signed its certificate, PEM.")
     ] = "",
@@ -43,5 +49,15 @@ def bootstrap(  # noqa: PLR0917 - typer reads the parameters as options by name
     if bool(cert) != bool(key):
         raise CommandError("--cert and --key go together")
     tls = XdsTls(ca_file=xds_ca, certificate=cert, key=key, server_name=xds_name) if xds_ca else None
-    text = render(node_id, group, host, port, region=region, admin_port=admin_port, variant=variant, tls=tls)
+    text = render(
+        node_id,
+        group,
+        host,
+        port,
+        region=region,
+        admin_port=admin_port,
+        variant=variant,
+        health_checks=health_checks,
+        tls=tls,
+    )
     write(text if output is Rendering.YAML else json.dumps(yaml.safe_load(text), indent=2))

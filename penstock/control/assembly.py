@@ -9,7 +9,7 @@ notice), because a control plane with a dead limb would look alive.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ from penstock.control.xds_port import XdsPort
 from penstock.policy_source import PolicyDirectory
 from penstock.signals.engine_metrics import EngineMetrics
 from penstock.signals.feeds import CostFeeds
+from penstock.signals.hds import HealthDiscovery
 from penstock.signals.lrs import LoadReports
 from penstock.signals.probes import Prober
 from penstock.state.errors import StoreError
@@ -125,11 +126,13 @@ async def serving(
             clock=clock,
             notify=decider.notify,
         )
+        edge = HealthDiscovery(board, clock, decider.notify, authenticator=xds_port.authenticator())
         sources = Sources(
             board=board,
             ledger=ledger,
             feeds=feeds,
             prober=Prober(board, clock, decider.notify, failed=metrics.probe_failed),
+            edge=edge,
             engines=EngineMetrics(board, clock),
             reports=reports,
             policies=policies,
@@ -167,9 +170,7 @@ async def serving(
         reading = await keeper.start()
 
         xds_port.warn_if_open(addresses.xds)
-        xds_address = await _listen_for_envoys(xds, addresses.xds, reports)
-        stack.push_async_callback(xds.stop, _STOP_SECONDS, drain_window=xds_port.drain_window)
-        stack.callback(reports.stop)
+        xds_address = await _listen_for_envoys(stack, xds, addresses.xds, xds_port, beside=(reports, edge))
 
         plane = Plane(
             decider=decider,
@@ -201,6 +202,7 @@ async def serving(
             recorder.run(),
             ledger.run(),
             reports.run(),
+            edge.run(),
             keeper.run(reading),
             _keep_house(plane, store, clock),
         )
@@ -214,11 +216,21 @@ async def serving(
                 task.cancel()
 
 
-async def _listen_for_envoys(xds: XdsServer, address: str, reports: LoadReports) -> str:
+async def _listen_for_envoys(
+    stack: AsyncExitStack,
+    xds: XdsServer,
+    address: str,
+    xds_port: XdsPort,
+    *,
+    beside: Sequence[LoadReports | HealthDiscovery],
+) -> str:
     try:
-        port = await xds.start(address, extra_handlers=[reports.handler()])
+        port = await xds.start(address, extra_handlers=[each.handler() for each in beside])
     except BindError as error:
         raise StartError(f"cannot serve xDS on {address}: {error}") from error
+    stack.push_async_callback(xds.stop, _STOP_SECONDS, drain_window=xds_port.drain_window)
+    for each in beside:
+        stack.callback(each.stop)
     return f"{address.rpartition(':')[0]}:{port}"
 
 

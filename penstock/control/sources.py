@@ -14,6 +14,7 @@ from penstock.control.ledger import LedgerKeeper
 from penstock.signals.board import ObservationBoard
 from penstock.signals.engine_metrics import EngineMetrics
 from penstock.signals.feeds import CostFeeds
+from penstock.signals.hds import HealthDiscovery
 from penstock.signals.lrs import LoadReports
 from penstock.signals.probes import Prober
 from penstock_policies.policyset import PolicySet
@@ -32,6 +33,7 @@ class Sources:
     ledger: LedgerKeeper
     feeds: CostFeeds
     prober: Prober
+    edge: HealthDiscovery
     engines: EngineMetrics
     reports: LoadReports
     policies: Path
@@ -52,6 +54,7 @@ class Sources:
     async def after(self, policy: PolicySet) -> None:
         """Tell those that ask the endpoints of a policy in force."""
         await self.prober.apply(policy)
+        await self.edge.apply(policy)
         await self.engines.apply(policy)
 
     async def stop(self) -> None:

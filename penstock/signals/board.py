@@ -21,6 +21,7 @@ from penstock_policies.observations import (
     Spend,
 )
 from penstock_policies.policyset import PolicySet
+from penstock_policies.words import Vantage
 
 LOAD_MEMORY: Final = 60.0
 """Seconds after which load that no edge renews is forgotten. The engine distrusts it much sooner; this only keeps a
@@ -41,6 +42,10 @@ class ObservationBoard:
         self._spoken: dict[str, EngineLoad] = {}
         self._carbon: dict[str, Mapping[str, Intensity]] = {}
         self._spend: Mapping[str, Spend] = MappingProxyType({})
+        self._regions: frozenset[str] = frozenset()
+        self._outer: frozenset[str] = frozenset()
+        """Clusters that are probed from the edge, and by nobody else."""
+        self._edge_probes: dict[str, dict[str, dict[str, EndpointProbe]]] = {}
 
     def apply(self, policy_set: PolicySet) -> None:
         """Keep what this policy set names, drop the rest."""
@@ -53,7 +58,10 @@ class ObservationBoard:
             cluster: {key: probe for key, probe in probes.items() if key in self._endpoints.get(cluster, ())}
             for cluster, probes in self._probes.items()
         }
-        self._probes = {cluster: probes for cluster, probes in kept.items() if probes}
+        self._regions = frozenset(policy_set.regions())
+        self._outer = frozenset(n for n, one in policy_set.clusters.items() if one.spec.health.vantage is Vantage.EDGE)
+        self._probes = {cluster: probes for cluster, probes in kept.items() if probes and cluster not in self._outer}
+        self._keep_edge_probes()
         self.set_load(self._load)
         self._prices = {feed: prices for feed, prices in self._prices.items() if feed in self._feeds}
         self._rates = {feed: rates for feed, rates in self._rates.items() if feed in self._feeds}
@@ -64,8 +72,20 @@ class ObservationBoard:
 
     def set_probe(self, cluster: str, endpoint: str, probe: EndpointProbe) -> None:
         """Pin what is known of one endpoint, by its ``address:port`` key."""
-        if endpoint in self._endpoints.get(cluster, ()):
+        if endpoint in self._endpoints.get(cluster, ()) and cluster not in self._outer:
             self._probes.setdefault(cluster, {})[endpoint] = probe
+
+    def set_edge_probe(self, region: str, cluster: str, endpoint: str, probe: EndpointProbe) -> None:
+        """Pin what most Envoys of a region say of one endpoint."""
+        if region in self._regions and cluster in self._outer and endpoint in self._endpoints[cluster]:
+            self._edge_probes.setdefault(region, {}).setdefault(cluster, {})[endpoint] = probe
+
+    def _keep_edge_probes(self) -> None:
+        told, self._edge_probes = self._edge_probes, {}
+        for region, clusters in told.items():
+            for cluster, probes in clusters.items():
+                for endpoint, probe in probes.items():
+                    self.set_edge_probe(region, cluster, endpoint, probe)
 
     def set_load(self, load: Mapping[str, Mapping[str, Load]]) -> None:
         """Pin the load of every region, by region and cluster; what is not in it is no longer known."""
@@ -119,6 +139,12 @@ class ObservationBoard:
             carbon=MappingProxyType(dict(self._carbon)),
             spend=self._spend,
             rates=MappingProxyType({feed: rates for feed, rates in self._rates.items() if rates}),
+            edge_probes=MappingProxyType(
+                {
+                    region: MappingProxyType({name: MappingProxyType(dict(probes)) for name, probes in by.items()})
+                    for region, by in self._edge_probes.items()
+                }
+            ),
         )
 
     def _known_engines(self) -> dict[str, EngineLoad]:

@@ -20,6 +20,7 @@ from penstock.signals.workers import Workers
 from penstock_policies.policyset import PolicySet
 from penstock_policies.probing import Health
 from penstock_policies.schema import Endpoint
+from penstock_policies.words import Vantage
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,8 @@ class Prober:
         wanted = {
             (name, endpoint.key): _Assignment(endpoint, cluster.spec.health)
             for name, cluster in policy_set.clusters.items()
+            # The edge's own word on what it reaches would only be muddied by ours.
+            if cluster.spec.health.vantage is Vantage.CONTROL_PLANE
             for endpoint in cluster.spec.endpoints
         }
         self._facts = {key: facts for key, facts in self._facts.items() if key in wanted}

@@ -163,6 +163,12 @@ def test_bootstrap_over_mutual_tls_names_its_files_and_what_to_expect_of_the_ser
     assert context["common_tls_context"]["tls_certificates"][0]["private_key"] == {"filename": "/etc/edge-1.key"}
 
 
+def test_an_envoy_need_not_probe(run: Run) -> None:
+    asked = ("bootstrap", "--node-id", "edge-1", "--group", "edge-eu", "--xds", "penstock.example:18000")
+    assert "hds_config" in yaml.safe_load(run(*asked).out)
+    assert "hds_config" not in yaml.safe_load(run(*asked, "--no-health-checks").out)
+
+
 @pytest.mark.parametrize("half", [["--cert", "a.pem", "--key", "a.key"], ["--xds-ca", "ca.pem", "--cert", "a.pem"]])
 def test_bootstrap_with_half_of_tls_prints_nothing(run: Run, half: list[str]) -> None:
     ran = run("bootstrap", "--node-id", "edge-1", "--group", "edge-eu", "--xds", "127.0.0.1:18000", *half)

@@ -10,7 +10,7 @@ from penstock_policies.engine.suppositions import parse_suppositions
 from penstock_policies.engine.verify import VerifyError, verify
 from penstock_policies.engine.whatif import World as Supposed
 from penstock_policies.engine.whatif import placement
-from penstock_policies.observations import Load, Observations
+from penstock_policies.observations import EndpointProbe, Load, Observations
 from penstock_policies.observations_serial import observations_from_json, observations_to_json
 from penstock_policies.overrides import Overrides
 from penstock_policies.serial import from_json, material_digest, to_json
@@ -290,6 +290,17 @@ def test_votes_about_the_unknown_are_refused() -> None:
         {"why": "unknown cluster", "cluster": "nowhere", "region": WEST},
         {"why": "unknown region", "region": "mars"},
     ]
+
+
+def test_what_a_notice_says_of_an_endpoint_holds_for_every_region() -> None:
+    world = busy(EdgeWorld(unchecked={EAST}))
+    world.run(3)
+    gone = {f"{ONPREM}-{index}.example.com:8000": EndpointProbe(world.now, 0, 1000) for index in (0, 1)}
+    seen = replace(world.observations(), probes={ONPREM: gone}, load={})
+    decision = decide(world.policy, seen, Overrides(), world.previous, world.now + 1)
+    for region in (WEST, EAST):
+        assert decision.edge_health[region][ONPREM].state is DOWN
+    assert decision.health[ONPREM].state is DOWN
 
 
 def test_what_if_asks_about_a_cluster_down_for_all() -> None:

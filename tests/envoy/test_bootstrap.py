@@ -42,6 +42,12 @@ def test_load_reports_can_be_left_out() -> None:
     assert "cluster_manager" not in rendered(load_stats=False)
 
 
+def test_health_checks_for_the_control_plane_can_be_left_out() -> None:
+    service = rendered()["hds_config"]["grpc_services"][0]["envoy_grpc"]
+    assert service["cluster_name"] == "penstock/xds"
+    assert "hds_config" not in rendered(health_checks=False)
+
+
 def test_a_dns_name_is_resolved_and_an_address_is_not() -> None:
     def discovery(host: str) -> str:
         (cluster,) = yaml.safe_load(bootstrap.render("n", "c", host, 1))["static_resources"]["clusters"]

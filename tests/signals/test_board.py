@@ -6,6 +6,7 @@ import pytest
 
 from penstock.signals.board import LOAD_MEMORY, ObservationBoard
 from penstock_policies.observations import EndpointProbe, EngineLoad, Intensity, Load, Price, Spend
+from tests.signals.edge_policies import edge_policy, probed
 from tests.signals.signal_policies import cluster, feed, policy_set
 
 PROBE = EndpointProbe(at=1.0, consecutive_ok=1, consecutive_failed=0)
@@ -97,3 +98,23 @@ def test_engines_that_fell_silent_are_forgotten() -> None:
     assert not board.snapshot(1.0 + LOAD_MEMORY + 1.0).engines
     board.set_engine("onprem", None)
     assert not board.snapshot(1.0).engines
+
+
+def test_what_regions_say_is_kept_of_clusters_probed_from_the_edge_and_of_no_others() -> None:
+    policy = edge_policy([probed("onprem", ("10.0.0.1", 8000)), cluster("cloud", ("10.1.0.1", 443))])
+    board = ObservationBoard()
+    board.apply(policy)
+    for region in ("eu-west", "mars"):
+        for name, endpoint in (("onprem", "10.0.0.1:8000"), ("onprem", "10.9.9.9:1"), ("cloud", "10.1.0.1:443")):
+            board.set_edge_probe(region, name, endpoint, PROBE)
+    seen = board.snapshot(1000.0)
+    assert seen.edge_probes == {"eu-west": {"onprem": {"10.0.0.1:8000": PROBE}}}
+    board.apply(edge_policy([cluster("onprem", ("10.0.0.1", 8000))]))
+    assert board.snapshot(1000.0).edge_probes == {}
+    assert seen.edge_probes == {"eu-west": {"onprem": {"10.0.0.1:8000": PROBE}}}
+    # And what the control plane found itself is forgotten where the edge has the word.
+    board.set_probe("onprem", "10.0.0.1:8000", PROBE)
+    assert "onprem" in board.snapshot(1000.0).probes
+    board.apply(policy)
+    board.set_probe("onprem", "10.0.0.1:8000", PROBE)
+    assert board.snapshot(1000.0).probes == {}

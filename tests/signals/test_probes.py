@@ -13,6 +13,7 @@ from penstock.signals.http_probe import Target
 from penstock.signals.probe_count import Answer, ProbeResult
 from penstock.signals.probes import ProbeFacts, Prober
 from penstock_policies.policyset import PolicySet
+from tests.signals.edge_policies import edge_policy, probed
 from tests.signals.signal_policies import cluster, policy_set
 from tests.signals.simulated_servers import serving
 
@@ -91,6 +92,12 @@ async def test_every_endpoint_is_asked_and_pinned_on_the_board(fleet: Fleet) -> 
     probes = fleet.board.snapshot(1000.0).probes["onprem"]
     assert (probes["10.0.0.1:8000"].consecutive_ok, probes["10.0.0.1:8000"].at) == (3, 1000.0)
     assert (probes["10.0.0.2:8000"].consecutive_failed, probes["10.0.0.2:8000"].detail) == (3, "HTTP 503")
+
+
+async def test_what_the_edge_probes_is_left_to_it(fleet: Fleet) -> None:
+    await fleet.apply(edge_policy([probed("outer", ONE), cluster("onprem", TWO)]))
+    await fleet.rounds(2)
+    assert set(fleet.asked) == {"10.0.0.2:8000"}
 
 
 async def test_it_tells_only_when_a_threshold_is_crossed(fleet: Fleet) -> None:

@@ -109,9 +109,14 @@ def _own_sight(
 def _edge_sight(
     clusters: Mapping[str, Cluster], facts: Facts, previous: Decision | None, region: str, elapsed: float
 ) -> Sight:
-    """What a region sees. What was held of all of them stands in where nothing is held of the region yet."""
+    """What a region sees. What was held of all of them stands in where nothing is held of the region yet.
+
+    What the control plane knows of an endpoint without probing it (that a notice says it goes) holds everywhere.
+    """
     load = {region: facts.load[region]} if region in facts.load else {}
-    seen = replace(facts, probes=facts.edge_probes.get(region, {}), load=load)
+    told = facts.edge_probes.get(region, {})
+    known = {name: {**told.get(name, {}), **facts.probes[name]} for name in clusters if name in facts.probes}
+    seen = replace(facts, probes={**told, **known}, load=load)
     if previous is None:
         return Sight(clusters, seen, {}, {}, "", elapsed)
     return Sight(
