@@ -144,7 +144,7 @@ def _author(policy: PolicySet, group: str) -> _Plan:
 
 def _unhealthy(decision: Decision, region: str, cluster: str) -> frozenset[str]:
     """The endpoints the engine holds to be unhealthy, as seen from the region; none while it distrusts what it sees."""
-    health = decision.edge_health.get(region, {}).get(cluster) or decision.health.get(cluster)
+    health = decision.health_in(region, cluster)
     if health is None or decision.distrusted(region, cluster):
         return frozenset()
     return frozenset(health.unhealthy_endpoints)

@@ -49,6 +49,13 @@ def _health_changes(new: Decision, old: Decision | None) -> Iterator[dict[str, o
         health, earlier = new.health[cluster], before.get(cluster)
         if earlier is not None and earlier.state is not health.state:
             yield {"cluster": cluster, "from": earlier.state, "to": health.state, "reason": health.reason}
+    for region, by in sorted(new.edge_health.items()):
+        held = {} if old is None else old.edge_health.get(region, {})
+        for cluster, health in sorted(by.items()):
+            earlier = held.get(cluster)
+            if earlier is not None and earlier.state is not health.state:
+                turn = {"cluster": cluster, "from": earlier.state, "to": health.state, "reason": health.reason}
+                yield {**turn, "region": region}
 
 
 def summarise(new: Decision, old: Decision | None) -> dict[str, object]:
@@ -62,6 +69,7 @@ def summarise(new: Decision, old: Decision | None) -> dict[str, object]:
         "rung": new.rung,
         "rungs": dict(sorted(Counter(row.rung for row in new.rows.values()).items())),
         "frozen": new.frozen,
+        "frozenRegions": new.frozen_regions,
         "rows": list(_row_changes(new, old)),
         "health": list(_health_changes(new, old)),
         "drained": sorted(draining - drained_before),

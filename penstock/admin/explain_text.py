@@ -72,6 +72,8 @@ def _heading(policy: TrafficPolicy, wanted: Wishes, occasion: Occasion) -> Itera
         yield f"Its figures are {span(occasion.older_than_asked)} older than asked."
     if decision.frozen:
         yield f"FROZEN: {decision.frozen}"
+    for region, frozen in sorted(decision.frozen_regions.items()):
+        yield f"FROZEN for {region}: {frozen}"
 
 
 def _rungs(decision: Decision) -> str:
@@ -136,6 +138,9 @@ def _input_lines(item: Mapping[str, Any]) -> Iterator[str]:
     because = f", {health['reason']}" if health is not None and health["reason"] else ""
     doubt = because if state != HealthState.UP else ""
     yield f"  {item['cluster']} ({item['site']}, {item['region']}{', spot' if item['spot'] else ''}): {state}{doubt}"
+    for region, seen in item["healthByRegion"].items():
+        told = f", {seen['reason']}" if seen["reason"] and seen["state"] != HealthState.UP else ""
+        yield f"    from {region}: {seen['state']}{told}"
     if capacity is not None:
         limited = f", limited by {capacity['limitedBy']}" if capacity["limitedBy"] else ""
         yield (
@@ -152,6 +157,8 @@ def _input_lines(item: Mapping[str, Any]) -> Iterator[str]:
         return
     probes = item["probes"]
     failing = f", {probes['failing']} failing" if probes["failing"] else ""
+    if "regions" in probes:
+        failing = f", by {probes['regions']} {'region' if probes['regions'] == 1 else 'regions'}{failing}"
     ages = [
         f"probes {_age(probes['ageSeconds'])} ({_endpoints(probes['endpoints'])}{failing})",
         f"load {_age(item['loadAgeSeconds'])}",

@@ -19,6 +19,9 @@ Severity = Literal["error", "warning", "info"]
 ORDER: Final[tuple[Severity, ...]] = ("error", "warning", "info")
 
 
+EDGE_GRACE: Final = 30.0
+"""Seconds after the start in which Envoys come back and begin to probe: until then nobody is missing."""
+
 MOST_QUARANTINED: Final = 5
 """How many quarantines are told one by one: a bad edit can spoil dozens of resources at once."""
 
@@ -78,6 +81,8 @@ def _engine(control: ControlPlane) -> Iterator[Finding]:
         return
     if decision.frozen:
         yield Finding("error", "frozen", f"The engine is frozen: {decision.frozen}")
+    for region, frozen in sorted(decision.frozen_regions.items()):
+        yield Finding("error", "frozen-region", f"Rows of {region} are held, it seems cut off: {frozen}")
     rows = [row for _, row in sorted(decision.rows.items())]
     for row in rows:
         if not row.weights:
@@ -99,6 +104,27 @@ def _engine(control: ControlPlane) -> Iterator[Finding]:
         elif health.unhealthy_endpoints:
             some = ", ".join(health.unhealthy_endpoints)
             yield Finding("warning", "endpoints-unhealthy", f"Cluster {cluster} has unhealthy endpoints: {some}")
+
+
+def _edge(control: ControlPlane) -> Iterator[Finding]:
+    """Tell of what single regions do not reach, and of regions in which nobody looks."""
+    decision = control.decision
+    seen = {} if decision is None else decision.edge_health
+    gone = (
+        set[str]() if decision is None else {n for n, one in decision.health.items() if one.state is HealthState.DOWN}
+    )
+    for region, by in sorted(seen.items()):
+        for cluster, health in sorted(by.items()):
+            if health.state is HealthState.DOWN and cluster not in gone:
+                because = f": {health.reason}" if health.reason else ""
+                yield Finding("warning", "cluster-down-from", f"Cluster {cluster} is down from {region}{because}")
+    if control.now() - control.started_at < EDGE_GRACE:
+        return
+    for region, clusters in control.edge_probing().unchecked().items():
+        first = f"{clusters[0]} and {len(clusters) - 1} more" if len(clusters) > 1 else clusters[0]
+        yield Finding(
+            "warning", "edge-unchecked", f"No Envoy of {region} probes {first}; they are taken to be as they last were"
+        )
 
 
 def _budgets(control: ControlPlane) -> Iterator[Finding]:
@@ -253,6 +279,7 @@ def findings(control: ControlPlane, envoys: Sequence[ConnectedEnvoy]) -> list[Fi
     found = [
         *_policy(control),
         *_engine(control),
+        *_edge(control),
         *_budgets(control),
         *_quarantine(quarantine),
         *_canaries(control.canaries()),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from penstock.admin.findings import feed_ages
 from penstock.admin.ports import ControlPlane
@@ -75,6 +75,7 @@ def _clusters(decision: Decision) -> Iterator[Metric]:
     for cluster, health in sorted(decision.health.items()):
         for each in HealthState:
             state.add_metric([cluster, each.value], float(health.state is each))
+    yield from _regional(decision)
     in_flight = _gauge("cluster_in_flight", "Requests in flight at a cluster.", "cluster")
     capacity = _gauge("cluster_capacity", "Requests in flight the engine plans up to.", "cluster")
     price = _gauge("cluster_price_usd_per_mtok", "US dollars per million tokens.", "cluster")
@@ -84,6 +85,22 @@ def _clusters(decision: Decision) -> Iterator[Metric]:
         price.add_metric([cluster], view.price)
     yield from (state, in_flight, capacity, price)
     yield from _plan(decision)
+
+
+def _regional(decision: Decision) -> Iterator[Metric]:
+    """Give the health by region of the clusters probed from the edge."""
+    ceiling = _gauge(
+        "cluster_region_ceiling",
+        "Greatest share of a region's traffic that a cluster probed from the edge may get: 0 down, 1 up.",
+        "cluster",
+        "region",
+    )
+    frozen = _gauge("region_frozen", "1 when a region seems cut off and its rows are held.", "region")
+    for region, by in sorted(decision.edge_health.items()):
+        frozen.add_metric([region], float(region in decision.frozen_regions))
+        for cluster, health in sorted(by.items()):
+            ceiling.add_metric([cluster, region], health.ceiling)
+    yield from (ceiling, frozen)
 
 
 def _plan(decision: Decision) -> Iterator[Metric]:
@@ -171,9 +188,39 @@ def _notices(control: ControlPlane) -> Iterator[Metric]:
     yield from (count, left)
 
 
+def _edge(control: ControlPlane) -> Iterator[Metric]:
+    probing = control.edge_probing()
+    checkers = _gauge("edge_checkers", "Envoys that have something to probe.", "region")
+    votes = _gauge("edge_votes", "Live votes of Envoys on endpoints they probe.", "region", "verdict")
+    unchecked = _gauge("edge_unchecked_clusters", "Clusters that no Envoy of the region probes.", "region")
+    lacking = probing.unchecked()
+    for region, by in sorted(probing.votes.items()):
+        told = [one for each in by.values() for one in each.endpoints.values()]
+        checkers.add_metric([region], probing.checkers.get(region, 0))
+        votes.add_metric([region, "well"], sum(one.well for one in told))
+        votes.add_metric([region, "ill"], sum(one.ill for one in told))
+        unchecked.add_metric([region], len(lacking.get(region, ())))
+    yield from (checkers, votes, unchecked)
+    yield _single("edge_streams", "Envoys that offer to probe.", probing.streams)
+    yield _single("edge_silent_checkers", "Envoys that fell silent and are not asked for a while.", probing.silent)
+    for name, documentation, count in (
+        ("edge_reports", "Health reports of Envoys that were read.", probing.reports),
+        ("edge_reports_refused", "Health reports, and parts of them, that were refused.", probing.refused),
+        ("edge_votes_expired", "Votes that nobody renewed.", probing.expired),
+    ):
+        yield CounterMetricFamily(f"penstock_{name}", documentation, value=count)
+
+
 def live_gauges(control: ControlPlane) -> list[Metric]:
     """Read what changes under one's hands, and so on the event loop's thread only: all but the decision."""
-    return [*_policy(control), *_envoys(control), *_feeds(control), *_drains(control), *_notices(control)]
+    return [
+        *_policy(control),
+        *_envoys(control),
+        *_feeds(control),
+        *_drains(control),
+        *_notices(control),
+        *_edge(control),
+    ]
 
 
 def decision_gauges(decision: Decision | None) -> Iterator[Metric]:

@@ -38,6 +38,11 @@ def _cluster(  # noqa: PLR0917 - what is known, and of which cluster
         "health": None
         if health is None
         else {"state": health.state, "since": timestamp(health.since), "reason": health.reason},
+        "healthByRegion": {
+            region: {"state": by[name].state, "since": timestamp(by[name].since), "reason": by[name].reason}
+            for region, by in sorted(decision.edge_health.items())
+            if name in by
+        },
         "price": None
         if view is None
         else {"usdPerMillionTokens": view.price, "source": view.price_source, "ageSeconds": view.price_age},
@@ -69,14 +74,16 @@ def _capacity(view: ClusterView, declared: int) -> dict[str, object]:
 
 
 def _ages(name: str, observations: Observations, now: float) -> dict[str, object]:
-    probes = observations.probes.get(name, {})
+    outer = [by[name] for _, by in sorted(observations.edge_probes.items()) if name in by]
+    told = [*observations.probes.get(name, {}).values(), *(probe for probes in outer for probe in probes.values())]
     loads = {region: by[name] for region, by in sorted(observations.load.items()) if name in by}
     engine = observations.engines.get(name)
     return {
         "probes": {
-            "endpoints": len(probes),
-            "failing": sum(1 for probe in probes.values() if probe.consecutive_failed > 0),
-            "ageSeconds": _oldest((probe.at for probe in probes.values()), now),
+            "endpoints": max([len(observations.probes.get(name, {})), *map(len, outer)]),
+            "failing": sum(1 for probe in told if probe.consecutive_failed > 0),
+            "ageSeconds": _oldest((probe.at for probe in told), now),
+            **({"regions": len(outer)} if outer else {}),
         },
         "load": [
             {

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from penstock.admin.edge_votes import EdgeProbing
 from penstock.admin.notices import Notice, NoticeOutcome, NoticeRequest, StandingNotice
 from penstock.admin.recorded import PastDecision, StoredDecision, Verification
 from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, Queue, ResourceState
@@ -212,6 +213,10 @@ class ControlPlane(Protocol):
 
     def feeds(self) -> Sequence[FeedStatus]:
         """Return the cost feeds of the policy in force."""
+        ...
+
+    def edge_probing(self) -> EdgeProbing:
+        """Return how probing from the edge goes, and how the votes stand."""
         ...
 
     def ready(self) -> Readiness:

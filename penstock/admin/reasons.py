@@ -15,7 +15,7 @@ def why(cluster: str, row: Row, decision: Decision) -> str:
     left = decision.draining.get(cluster)
     if left is not None:
         parts.append(f"an operator's drain leaves {left:.0%} of its share")
-    health = decision.health.get(cluster)
+    health = decision.health_in(row.key.region, cluster)
     if health is not None and health.state is not HealthState.UP:
         because = f": {health.reason}" if health.reason else ""
         parts.append(f"health is {health.state}, at most {health.ceiling:.0%}{because}")

@@ -27,11 +27,18 @@ def _clusters(items: list[dict[str, Any]]) -> None:
             "" if drain is None else f"{drain['owner']}, {seconds(drain['endsInSeconds'])} left: {drain['reason']}"
         )
         in_flight = f"{number(load['inFlight'])} of {number(load['capacity'])}{used}"
-        rows.append(
-            [item["name"], item["site"], item["region"], styled(health["state"] or "-"), in_flight, cost, drained]
-        )
+        rows.append([item["name"], item["site"], item["region"], _seen(health), in_flight, cost, drained])
     columns = ["CLUSTER", "SITE", "REGION", "HEALTH", "IN FLIGHT#", "$/MTOK#", "DRAINED BY"]
     show_table(columns, rows, empty="no clusters")
+
+
+def _seen(health: dict[str, Any]) -> object:
+    """A cluster's health, and where a region sees it otherwise."""
+    word = styled(health["state"] or "-")
+    for one in health["regions"]:
+        if one["state"] != health["state"]:
+            word.append("\n").append(styled(one["state"] or "-")).append(f" from {clean(one['region'])}")
+    return word
 
 
 def _status_text(status: dict[str, Any], clusters: dict[str, Any]) -> None:
@@ -99,6 +106,8 @@ def weights(
         return
     if answer["frozen"]:
         say(f"Frozen: {answer['frozen']}", "red")
+    for region, frozen in answer["frozenRegions"].items():
+        say(f"Frozen for {region}: {frozen}", "red")
     rows = []
     for item in answer["items"]:
         ordered = sorted(item["weights"].items(), key=lambda pair: (-pair[1], pair[0]))

@@ -21,6 +21,7 @@ from penstock.admin.ports import FeedStatus
 from penstock.admin.xds_state import Queue
 from penstock.control.decider import Decider
 from penstock.control.drains import Drains
+from penstock.control.edge_votes import edge_probing
 from penstock.control.envoys import connected, resource_states
 from penstock.control.errors import StartError
 from penstock.control.history import WeightHistory
@@ -189,6 +190,7 @@ async def serving(
                 xds.resource_views(stream), lambda at: clock() - (time.monotonic() - at)
             ),
             first_answers=lambda: Queue(*xds.first_answers),
+            edge_probing=lambda: edge_probing(edge),
             xds_address=xds_address,
         )
         metrics.watch(plane)

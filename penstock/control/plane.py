@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from penstock.admin.edge_votes import EdgeProbing
 from penstock.admin.notices import Notice, NoticeOutcome, NoticeRequest, StandingNotice
 from penstock.admin.ports import (
     AuditEntry,
@@ -71,6 +72,7 @@ class Plane:
         streams: Callable[[], Sequence[ConnectedEnvoy]],
         resources: Callable[[str], Sequence[ResourceState]],
         first_answers: Callable[[], Queue],
+        edge_probing: Callable[[], EdgeProbing],
         xds_address: str,
     ) -> None:
         self._decider = decider
@@ -86,6 +88,7 @@ class Plane:
         self._streams = streams
         self._resources = resources
         self._first_answers = first_answers
+        self._edge_probing = edge_probing
         self.xds_address: Final = xds_address
         self._commands = asyncio.Lock()
         self._notices = NoticeDesk(
@@ -156,6 +159,10 @@ class Plane:
     def canaries(self) -> Sequence[CanaryRollout]:
         """Trials under way."""
         return [canary_rollout(run) for run in self._cache.rollouts()]
+
+    def edge_probing(self) -> EdgeProbing:
+        """How probing from the edge goes."""
+        return self._edge_probing()
 
     def first_answers(self) -> Queue:
         """The queue of streams that want their first configuration."""

@@ -96,6 +96,10 @@ def _conditions(old: Decision, new: Decision) -> Iterator[str]:
     down = sorted(name for name, health in old.health.items() if health.state is HealthState.DOWN)
     if down:
         yield f"down now, so no weight comes to them: {', '.join(down)}"
+    for region, by in sorted(old.edge_health.items()):
+        lost = sorted(name for name, health in by.items() if health.state is HealthState.DOWN and name not in down)
+        if lost:
+            yield f"down now as seen from {region}, so no weight comes to them there: {', '.join(lost)}"
     if old.draining:
         yield f"drained now by operators: {', '.join(sorted(old.draining))}"
     for which, decision in (("before", old), ("after", new)):

@@ -256,10 +256,9 @@ class Decision:
     frozen_regions: Mapping[str, str] = field(default_factory=dict)
     """Edge region to why what is seen from there is distrusted and its weights are held."""
 
-    def health_from(self, region: str) -> Mapping[str, ClusterHealth]:
-        """Give the health of every cluster that the rows of a region go by."""
-        seen = self.edge_health.get(region)
-        return {**self.health, **seen} if seen else self.health
+    def health_in(self, region: str, cluster: str) -> ClusterHealth | None:
+        """Give the health of a cluster that the rows of a region go by; None of one it does not know."""
+        return self.edge_health.get(region, {}).get(cluster) or self.health.get(cluster)
 
     def distrusted(self, region: str, cluster: str) -> bool:
         """Tell whether what a region's rows would know of a cluster's endpoints is not believed now."""

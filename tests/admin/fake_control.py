@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from penstock.admin.edge_votes import EdgeProbing
 from penstock.admin.notice_errors import UnknownNoticeError
 from penstock.admin.notices import Notice, NoticeChange, NoticeEffect, NoticeOutcome, NoticeRequest, StandingNotice
 from penstock.admin.ports import (
@@ -239,6 +240,7 @@ class FakeControlPlane:
         self.refusals: list[QuarantinedResource] = []
         self.trials: list[CanaryRollout] = []
         self.queue = Queue()
+        self.probing = EdgeProbing()
         self.held = [
             ResourceState(url, f"name-{index}", SyncStatus.SYNCED, "v1") for index, url in enumerate(TYPE_URLS)
         ]
@@ -264,6 +266,9 @@ class FakeControlPlane:
 
     def feeds(self) -> Sequence[FeedStatus]:
         return self.feed_statuses
+
+    def edge_probing(self) -> EdgeProbing:
+        return self.probing
 
     def ready(self) -> Readiness:
         return self.readiness

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from penstock.admin.ports import Readiness
+from penstock_policies.decision import ClusterHealth, HealthState
 from penstock_policies.problems import Problem
 from tests.admin.fake_control import NOW, FakeControlPlane, envoy
 from tests.cli.conftest import Run
@@ -113,3 +114,17 @@ def test_version_and_help_need_no_server(run: Run) -> None:
     assert run("version").out.startswith("penstock ")
     assert run("version", "-o", "json").json["name"] == "penstock"
     assert "drain" in run("--help").out
+
+
+def test_status_shows_where_a_cluster_is_seen_otherwise(run: Run, control: FakeControlPlane) -> None:
+    assert control.decision is not None
+    down = ClusterHealth(HealthState.DOWN, NOW, 0.0, reason="out of reach")
+    control.decision = replace(
+        control.decision,
+        edge_health={"eu-west": {"onprem-fra": down}, "us-east": {"onprem-fra": ClusterHealth(HealthState.UP, NOW)}},
+        frozen_regions={"us-east": "probes of 2 of 2 clusters failed together"},
+    )
+    out = run("status").out
+    assert "DOWN from eu-west" in out
+    assert "UP from us-east" not in out
+    assert "Frozen for us-east: probes of 2 of 2" in run("weights").out

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from penstock.admin.edge_votes import EdgeProbing, regions_view
 from penstock.admin.keys import CONTROL
 from penstock.admin.ports import ControlPlane
 from penstock.admin.wire import json_response, timestamp
@@ -75,7 +76,7 @@ def _health(cluster: Cluster, decision: Decision | None, observations: Observati
     }
 
 
-def cluster_view(cluster: Cluster, control: ControlPlane) -> dict[str, object]:
+def cluster_view(cluster: Cluster, control: ControlPlane, probing: EdgeProbing) -> dict[str, object]:
     """One cluster."""
     now, decision, observations = control.now(), control.decision, control.observations()
     view = None if decision is None else decision.clusters.get(cluster.name)
@@ -87,7 +88,11 @@ def cluster_view(cluster: Cluster, control: ControlPlane) -> dict[str, object]:
         "region": cluster.spec.region,
         "engine": cluster.spec.engine,
         "models": cluster.spec.models,
-        "health": _health(cluster, decision, observations, now),
+        "health": {
+            **_health(cluster, decision, observations, now),
+            "from": cluster.spec.health.vantage,
+            "regions": list(regions_view(cluster, decision, probing, now)),
+        },
         "load": {
             "inFlight": None if view is None else view.in_flight,
             "capacity": None if view is None else view.capacity,
@@ -118,9 +123,10 @@ def clusters_view(control: ControlPlane) -> dict[str, object]:
     """Every cluster of the policy in force, by name."""
     policy = control.policy_set
     names = () if policy is None else sorted(policy.clusters)
+    probing = control.edge_probing()
     return {
         "now": timestamp(control.now()),
-        "items": [] if policy is None else [cluster_view(policy.clusters[name], control) for name in names],
+        "items": [] if policy is None else [cluster_view(policy.clusters[name], control, probing) for name in names],
     }
 
 

@@ -78,7 +78,7 @@ async def _occasion(control: ControlPlane, query: ExplainQuery) -> Occasion:
 
 
 def _weight(cluster: str, row: Row, decision: Decision) -> dict[str, object]:
-    view, health = decision.clusters.get(cluster), decision.health.get(cluster)
+    view, health = decision.clusters.get(cluster), decision.health_in(row.key.region, cluster)
     return {
         "cluster": cluster,
         "weight": row.weights[cluster],
@@ -150,6 +150,7 @@ def _decision(occasion: Occasion, now: float) -> dict[str, object]:
         "ageSeconds": max(0.0, now - decision.at),
         "rung": decision.rung,
         "frozen": decision.frozen,
+        "frozenRegions": decision.frozen_regions,
         "notes": [_note(note) for note in decision.notes],
         "inForce": past is None,
         "recordedAs": occasion.recorded_as,

@@ -60,6 +60,7 @@ def _engine(control: ControlPlane) -> dict[str, object] | None:
         "ageSeconds": max(0.0, control.now() - decision.at),
         "rung": decision.rung,
         "frozen": decision.frozen,
+        "frozenRegions": decision.frozen_regions,
     }
 
 

@@ -81,6 +81,7 @@ def weights_view(control: ControlPlane, policy: str | None = None) -> dict[str, 
         "now": timestamp(control.now()),
         "decision": None if decision is None else decision.id,
         "frozen": "" if decision is None else decision.frozen,
+        "frozenRegions": {} if decision is None else decision.frozen_regions,
         "items": [
             row_view(rows[key], policies.get(key.policy))
             for key in sorted(rows)

@@ -65,6 +65,10 @@ function makeRow(first) {
     const failing = health.endpoints.find((endpoint) => !endpoint.healthy && endpoint.detail);
     const parts = [`${well} of ${health.endpoints.length} endpoints well`];
     if (health.ceiling !== null && health.ceiling < 1 && health.ceiling > 0) parts.push(`at most ${percent(health.ceiling)}`);
+    for (const seen of health.regions ?? []) {
+      if (seen.state !== health.state) parts.push(`${(HEALTH[seen.state] ?? ["… Unknown"])[0]} from ${seen.region}`);
+      else if (seen.checkers === 0) parts.push(`nobody probes it from ${seen.region}`);
+    }
     if (health.reason && health.state !== "UP") parts.push(health.reason);
     else if (failing) parts.push(`${failing.endpoint}: ${failing.detail}`);
     setText(why, parts.join(" · "));

@@ -30,7 +30,8 @@ function* notes(item) {
 }
 
 function healthChange(turn) {
-  return change(`${turn.cluster} is ${HEALTH_WORDS[turn.to] ?? turn.to}, was ${HEALTH_WORDS[turn.from] ?? turn.from}`, "", turn.reason);
+  const from = turn.region ? ` from ${turn.region}` : "";
+  return change(`${turn.cluster} is ${HEALTH_WORDS[turn.to] ?? turn.to}${from}, was ${HEALTH_WORDS[turn.from] ?? turn.from}`, "", turn.reason);
 }
 
 // Rows of one policy that moved alike and for the same reason are told once.
