@@ -8,7 +8,7 @@ from penstock.admin.moment import FORMS
 from penstock.cli.client import call
 from penstock.cli.download import download
 from penstock.cli.errors import CommandError
-from penstock.cli.figures import number, percent
+from penstock.cli.figures import number, percent, seconds
 from penstock.cli.options import DEFAULT_SERVER, Server
 from penstock.cli.terminal import CostsForm, complain, say, show_table, write_json
 from penstock_policies.policyset import ANY_MODEL
@@ -83,7 +83,7 @@ def _idle(idle: dict[str, Any], heads: list[str]) -> list[object]:
     named = [idle.get(each, "") for each in heads]
     if "cluster" not in heads:
         named[0] = f"{named[0]} {idle['cluster']}".strip()
-    named[-1] = f"{named[-1]} (idle {number(idle['hours'], 1)} h)".strip()
+    named[-1] = f"{named[-1]} (idle {seconds(idle['hours'] * 3600)})".strip()
     return [*named, "", "", "", "", _usd(idle["usd"]), "", "", "", ""]
 
 

@@ -173,6 +173,24 @@ def folded(entries: Entries, most: int = MOST_ROWS) -> Entries:
     return kept.entries()
 
 
+def portions(entries: Entries, most: int) -> list[Entries]:
+    """Split entries into parts of no more rows than that."""
+    amounts, accrued = list(entries.amounts.items()), list(entries.accrued.items())
+    return [
+        *(Entries(dict(amounts[at : at + most]), {}) for at in range(0, len(amounts), most)),
+        *(Entries({}, dict(accrued[at : at + most])) for at in range(0, len(accrued), most)),
+    ]
+
+
+def together(parts: Iterable[Entries]) -> Entries:
+    """Put together again what was split."""
+    whole = Pending()
+    for part in parts:
+        whole.amounts.update(part.amounts)
+        whole.accrued.update(part.accrued)
+    return whole.entries()
+
+
 def _hour(bucket: int) -> int:
     return bucket // HOUR_SECONDS * HOUR_SECONDS
 

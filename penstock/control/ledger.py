@@ -8,10 +8,10 @@ that: there, what :meth:`LedgerKeeper.take_usage` is told counts, priced by the 
 the bucket it arrives in, however long the requests took. When a region's logs fall silent, the time since their last
 entry is estimated after all: whether they broke or nobody asked anything, the demand tells.
 
-One task (:meth:`LedgerKeeper.run`) prices what was counted, about once a second, and writes to the store what has come
-together, every ten: so much a crash may lose. While the store is away nothing is lost; it waits in memory, which is
-bounded by giving up detail (:func:`~penstock.control.entries.folded`). While decisions pause (the machine slept) it is
-estimated; while Penstock is not running, what the edges spend is unknown and not counted.
+One task (:meth:`LedgerKeeper.run`) prices what was counted, once a second as a rule, and writes to the store what has
+come together, every ten: so much a crash may lose. While the store is away nothing is lost; it waits in memory, which
+is bounded by giving up detail (:func:`~penstock.control.entries.folded`). While decisions pause (the machine slept) it
+is estimated; while Penstock is not running, what the edges spend is unknown and not counted.
 """
 
 import asyncio
@@ -29,6 +29,8 @@ from penstock.control.entries import (
     bucket_of,
     by_bucket,
     folded,
+    portions,
+    together,
     valued,
 )
 from penstock.control.tariff import Tariff
@@ -53,8 +55,13 @@ long they do so nobody knows, and a guess must not use up a budget."""
 FLUSH_SECONDS: Final = 10.0
 """How often the store is written: what a crash may lose of the count."""
 
-_VALUE_SECONDS: Final = 1.0
+_PRICE_SECONDS: Final = 1.0
 """How often counted requests are priced: what they cost reaches budgets so much later."""
+_PRICE_SHARE: Final = 0.1
+"""Of the time, at most, for pricing: a very large fleet's is done less often, since more of it falls together then."""
+
+_ROWS_AT_ONCE: Final = 5_000
+"""Rows written in one transaction: after a long outage there are many, and a drain must not wait for them all."""
 
 Metered = Callable[[float], frozenset[str]]
 """At a time (Unix seconds), the edge regions whose access logs arrive."""
@@ -163,13 +170,16 @@ class LedgerKeeper:
 
     async def run(self) -> None:
         """Price what was counted, and write to the store, until cancelled."""
-        written = self._clock()
+        loop = asyncio.get_running_loop()
+        written, pause = loop.time(), _PRICE_SECONDS
         while True:
-            await asyncio.sleep(_VALUE_SECONDS)
+            await asyncio.sleep(pause)
+            begun = loop.time()
             await self._whole(self._price())
-            if 0 <= self._clock() - written < FLUSH_SECONDS:
+            pause = min(max(_PRICE_SECONDS, (loop.time() - begun) / _PRICE_SHARE), FLUSH_SECONDS)
+            if loop.time() - written < FLUSH_SECONDS - pause / 2:
                 continue
-            written = self._clock()
+            written = loop.time()
             await self.flush()
             if self._unread:
                 await self._read()
@@ -191,16 +201,17 @@ class LedgerKeeper:
         await self._price()
         async with self._storing:
             await self._add_up()
-            if not self._pending:
-                return
-            try:
-                await self._store.ledger.add(self._pending)
-            except StoreError as error:
-                facts = {"error": str(error), "rows": len(self._pending.amounts) + len(self._pending.accrued)}
-                logger.warning("ledger not recorded yet", extra=facts)
-                self._pending = await asyncio.to_thread(folded, self._pending)
-            else:
-                self._pending = Entries({}, {})
+            waiting = portions(self._pending, _ROWS_AT_ONCE)
+            while waiting:
+                try:
+                    await self._store.ledger.add(waiting[-1])
+                except StoreError as error:
+                    rows = sum(len(part.amounts) + len(part.accrued) for part in waiting)
+                    logger.warning("ledger not recorded yet", extra={"error": str(error), "rows": rows})
+                    self._pending = await asyncio.to_thread(lambda: folded(together(waiting)))
+                    return
+                waiting.pop()
+            self._pending = Entries({}, {})
 
     def _take(self, span: Span) -> None:
         self._spans.append(span)

@@ -71,6 +71,8 @@ class Tariff:
         self.policy: Final = policy
         self.units: Final[Mapping[str, Unit]] = _units(policy, decision)
         self._sizes: Final[Mapping[RowKey, Sizes]] = {key: row.tokens for key, row in decision.rows.items()}
+        self._offers: dict[tuple[str, ...], tuple[Unit, ...]] = {}
+        """Clusters to those of them that may be the cheapest of all for some mix of tokens."""
         self._elsewhere: dict[RowKey, Elsewhere] = {}
         if before is not None and before.policy is policy:
             self._elsewhere = before._elsewhere  # noqa: SLF001 - of this class
@@ -92,6 +94,7 @@ class Tariff:
         """Give what a flow comes to in a second; the bucket is the caller's to fill in."""
         prompt, output = (flow.rate * size for size in flow.sizes)
         usd = flow.rate * self.units[flow.cluster].usd(*priced(flow.sizes))
+        on_prem, on_prem_kept, cloud, cloud_kept = self._what_if(flow.row, flow.cluster, prompt, output, usd)
         told = Amounts(
             requests=flow.rate,
             prompt_tokens=prompt,
@@ -101,7 +104,10 @@ class Tariff:
             estimated_requests=flow.rate,
             estimated_tokens=prompt + output,
             estimated_usd=usd,
-            **self._what_if(flow.row, flow.cluster, prompt, output, usd),
+            on_prem_usd=on_prem,
+            on_prem_kept_usd=on_prem_kept,
+            cloud_usd=cloud,
+            cloud_kept_usd=cloud_kept,
         )
         return self._key(flow.row, flow.cluster), told
 
@@ -121,6 +127,7 @@ class Tariff:
         prompt, output = usage.prompt_tokens + guessed[0], usage.output_tokens + guessed[1]
         cached = min(usage.cached_prompt_tokens, usage.prompt_tokens)
         usd = self.units[key.cluster].usd(usage.prompt_tokens, usage.output_tokens) + guessed_usd
+        on_prem, on_prem_kept, cloud, cloud_kept = self._what_if(row, key.cluster, prompt, output, usd)
         told = Amounts(
             requests=usage.requests,
             failed=usage.failed,
@@ -132,7 +139,10 @@ class Tariff:
             work=self._work(key.cluster, prompt - cached, output),
             estimated_tokens=sum(guessed),
             estimated_usd=guessed_usd,
-            **self._what_if(row, key.cluster, prompt, output, usd),
+            on_prem_usd=on_prem,
+            on_prem_kept_usd=on_prem_kept,
+            cloud_usd=cloud,
+            cloud_kept_usd=cloud_kept,
         )
         return self._key(row, key.cluster), told
 
@@ -150,23 +160,24 @@ class Tariff:
     def _work(self, cluster: str, prompt: float, output: float) -> float:
         return output + self.units[cluster].ratio * prompt
 
-    def _what_if(self, row: RowKey, cluster: str, prompt: float, output: float, usd: float) -> dict[str, float]:
+    def _what_if(
+        self, row: RowKey, cluster: str, prompt: float, output: float, usd: float
+    ) -> tuple[float, float, float, float]:
+        """Give what it would have cost on-prem, and how much of that is kept; then the same of the cloud."""
         elsewhere = self._elsewhere.get(row)
         if elsewhere is None:
             elsewhere = self._elsewhere[row] = self._lawful(row)
-        told: dict[str, float] = {}
-        for kind, site, names in (
-            ("on_prem", Site.ON_PREM, elsewhere.on_prem),
-            ("cloud", Site.CLOUD, elsewhere.cloud),
-        ):
-            costs = [self.units[name].usd(prompt, output) for name in names if name in self.units]
-            # Where it is there already, elsewhere is no dearer; a drain or an edit may have made its cluster unlawful.
-            kept = not costs and self.units[cluster].site is not site
-            told[f"{kind}_usd"] = (
-                usd if not costs else min((*costs, usd) if self.units[cluster].site is site else costs)
-            )
-            told[f"{kind}_kept_usd"] = usd if kept else 0.0
-        return told
+        site = self.units[cluster].site
+        on_prem = self._cheapest(elsewhere.on_prem, prompt, output)
+        cloud = self._cheapest(elsewhere.cloud, prompt, output)
+        return (*_or_kept(on_prem, usd, here=site is Site.ON_PREM), *_or_kept(cloud, usd, here=site is Site.CLOUD))
+
+    def _cheapest(self, names: tuple[str, ...], prompt: float, output: float) -> float | None:
+        """Price tokens where they are cheapest; None for nowhere."""
+        offers = self._offers.get(names)
+        if offers is None:
+            offers = self._offers[names] = _undominated([self.units[name] for name in names if name in self.units])
+        return min([unit.prompt * prompt + unit.output * output for unit in offers]) if offers else None
 
     def _lawful(self, row: RowKey) -> Elsewhere:
         """Find who may serve a row; nobody for one that no decision was made on."""
@@ -205,6 +216,23 @@ def priced(sizes: Sizes) -> Sizes:
     """Give the tokens that a request of these sizes is charged for: at least one, as the engine has it."""
     prompt, output = sizes
     return (prompt, max(output, 1.0)) if prompt <= 0 else sizes
+
+
+def _or_kept(elsewhere: float | None, usd: float, *, here: bool) -> tuple[float, float]:
+    """Give what it would have cost, and how much of that is actual cost kept for want of anybody else."""
+    if here:
+        # It is there already; a drain or an edit may since have made its own cluster unlawful.
+        return (usd if elsewhere is None else min(elsewhere, usd)), 0.0
+    return (usd, usd) if elsewhere is None else (elsewhere, 0.0)
+
+
+def _undominated(units: list[Unit]) -> tuple[Unit, ...]:
+    """Leave out those that another is cheaper than, or as cheap, for either kind of token."""
+    left: list[Unit] = []
+    for unit in sorted(units, key=lambda each: (each.prompt, each.output)):
+        if not left or unit.output < left[-1].output:
+            left.append(unit)
+    return tuple(left)
 
 
 def _units(policy: PolicySet, decision: Decision) -> dict[str, Unit]:

@@ -41,7 +41,8 @@ class AccrualKey(NamedTuple):
     region: str
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, though nobody changes one: that would make each three times as dear, and there are tens of thousands.
+@dataclass(slots=True)
 class Amounts:
     """What some traffic came to. Money is USD at the marginal prices in force then, egress included."""
 

@@ -22,7 +22,7 @@ def test_costs_are_shown_by_part_with_idle_time_and_a_total(run: Run, control: F
     for shown in ("chat", "100,000", "$0.002", "$0.02", "$8.56", "$85.60", "99.0%", "$0.09"):
         assert shown in home
     assert "onprem-ams" in ran.out
-    assert "(idle 0.5 h)" in ran.out
+    assert "(idle 30.0 min)" in ran.out
     assert "(none answered)" in ran.out
     (total,) = (line for line in lines if line.startswith("TOTAL"))
     assert "$12.88" in total or "$12.89" in total
@@ -34,7 +34,7 @@ def test_costs_are_shown_by_part_with_idle_time_and_a_total(run: Run, control: F
 def test_idle_time_is_shown_whatever_is_told_apart(run: Run, control: FakeControlPlane) -> None:
     control.found = coarse(REPORT, "policy")
     ran = run("costs", "--by", "policy")
-    assert "onprem-ams (idle 0.5 h)" in ran.out
+    assert "onprem-ams (idle 30.0 min)" in ran.out
 
 
 @pytest.mark.usefixtures("server")

@@ -7,6 +7,7 @@ from penstock.control.entries import Rates, rates
 from penstock.control.ledger import LedgerKeeper
 from penstock.signals.usage import Usage, UsageKey
 from penstock.state.costs import PARTS, Asked, Found
+from penstock.state.database import Database
 from penstock.state.errors import StoreUnavailableError
 from penstock.state.ledger import Amounts, Entries, LedgerKey
 from penstock.state.ledger_book import LedgerBook
@@ -113,9 +114,20 @@ class BrittleBook(LedgerBook):
     """A ledger whose database can be away."""
 
     away = False
+    most = 1_000_000
+    """How many more times it can be added to."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.written: list[int] = []
+        """Rows of each time it was added to."""
 
     async def add(self, entries: Entries) -> None:
         self._reach()
+        if self.most == 0:
+            raise StoreUnavailableError("add", "sqlite://", "disk is full")
+        self.most -= 1
+        self.written.append(len(entries.amounts) + len(entries.accrued))
         await super().add(entries)
 
     async def spent_since(self, since: float) -> dict[tuple[str, str], float]:
@@ -145,7 +157,7 @@ def entries_of(bucket: float = MORNING, **amounts: float) -> Entries:
 
 
 def everything(*, hourly: bool = False, by: tuple[str, ...] = PARTS) -> Asked:
-    return Asked(0, int(MIDNIGHT) + 86400 * 365, by, hourly=hourly, most=10_000)
+    return Asked(0, int(MIDNIGHT) + 86400 * 365, by, hourly=hourly, most=100_000)
 
 
 async def total(store: Store) -> Amounts:

@@ -148,6 +148,22 @@ async def test_what_is_added_is_told_even_while_the_store_is_away(store: Store, 
     assert [sum(of.usd for of in each.amounts.values()) for each in told] == pytest.approx([cost(8.0), cost(8.0)])
 
 
+async def test_what_piled_up_is_written_in_portions_and_what_is_left_waits(store: Store, clock: Clock) -> None:
+    keeper = LedgerKeeper(store, lambda: clock.now, metered=lambda _: frozenset({"eu-central"}))
+    policy = policy_of()
+    await keeper.apply(policy)
+    keeper.take(rates_of(policy, keeper, cloud=1.0))
+    book = brittle(store)
+    keeper.take_usage(clock.now, {named(region=f"edge-{number}"): ONE for number in range(12_000)})
+    book.most = 2
+    await keeper.flush()
+    assert 0 < (await total(store)).requests < 12_000
+    book.most = 1000
+    await keeper.flush()
+    assert (await total(store)).requests == 12_000
+    assert max(book.written) <= 5_000
+
+
 KEYS = st.builds(
     LedgerKey,
     st.integers(0, 40).map(lambda quarter: int(MORNING) + 900 * quarter),
