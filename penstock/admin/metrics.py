@@ -117,7 +117,11 @@ class Metrics:
         )
         self._amortized = self._counter("amortized_usd", "USD of clusters paid by the hour, used or not.", "cluster")
         self._tokens = self._counter(
-            "tokens", "Tokens that traffic came to; cached ones are among the prompt's.", "policy", "cluster", "kind"
+            "ledger_tokens",
+            "Tokens that traffic came to, measured or estimated; cached ones are among the prompt's.",
+            "policy",
+            "cluster",
+            "kind",
         )
         self._store_errors = self._counter("store_errors", "Reads and writes the state store failed.")
         build = Info("penstock_build", "What is running.", registry=self.registry)

@@ -168,9 +168,9 @@ def test_what_traffic_comes_to_is_counted_by_policy_and_cluster(metrics: Metrics
     for line in (
         'penstock_cost_usd_total{cluster="cloud-eu-west",policy="chat"} 4.0',
         'penstock_cost_estimated_usd_total{cluster="cloud-eu-west",policy="chat"} 1.0',
-        'penstock_tokens_total{cluster="cloud-eu-west",kind="prompt",policy="chat"} 140.0',
-        'penstock_tokens_total{cluster="cloud-eu-west",kind="cached_prompt",policy="chat"} 40.0',
-        'penstock_tokens_total{cluster="cloud-eu-west",kind="output",policy="chat"} 60.0',
+        'penstock_ledger_tokens_total{cluster="cloud-eu-west",kind="prompt",policy="chat"} 140.0',
+        'penstock_ledger_tokens_total{cluster="cloud-eu-west",kind="cached_prompt",policy="chat"} 40.0',
+        'penstock_ledger_tokens_total{cluster="cloud-eu-west",kind="output",policy="chat"} 60.0',
         'penstock_amortized_usd_total{cluster="onprem-fra"} 0.25',
     ):
         assert line in text
