@@ -225,8 +225,12 @@ class LedgerKeeper:
         since = max(self._heard.get(region, until), until - LONGEST_GAP)
         for bucket, start, end in by_bucket(since, until):
             self._take(Span(bucket, end - start, rates, frozenset({region}), accrues=False))
-        facts = {"region": region, "estimated_seconds": max(0.0, until - since)}
-        logger.warning("access logs of an edge region have fallen silent; its traffic is estimated", extra=facts)
+        seconds = max(0.0, until - since)
+        requests = seconds * sum(flow.rate for flow in rates.flows[region])
+        # At night nobody may ask anything for a while, which is no fault of the logs.
+        if requests >= 1:
+            facts = {"region": region, "estimated_seconds": seconds, "estimated_requests": requests}
+            logger.warning("access logs of an edge region have fallen silent; its traffic is estimated", extra=facts)
 
     def _tell_of_pause(self, rates: Rates, regions: frozenset[str], pause: float, estimated: float) -> None:
         span = Span(0, estimated, rates, regions)

@@ -236,3 +236,20 @@ async def test_the_time_that_a_regions_logs_are_missing_is_estimated_after_all(
     ]
     await keeper.flush()
     assert (await store.ledger.spent_since(0))["chat", "cloud"] == pytest.approx(cost(8.0) * (1 + 300 * 10))
+
+
+async def test_a_region_where_nobody_asks_anything_is_no_silence_to_tell_of(
+    store: Store, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = LedgerKeeper(
+        store, lambda: clock.now, metered=lambda now: frozenset({"eu-central"} if now < MORNING + 300 else ())
+    )
+    policy = policy_of(all="")
+    await keeper.apply(policy)
+    keeper.run_to(clock.now)
+    keeper.take(rates_of(policy, keeper, cloud=1.0, demand=1e-6))
+    keeper.take_usage(clock.now, {named(): ONE})
+    await keeper.flush()
+    tick(keeper, clock, 301)
+    assert spent(keeper, clock) == pytest.approx({"all": cost(8.0)}, rel=1e-3)
+    assert not caplog.records
