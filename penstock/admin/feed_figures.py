@@ -49,6 +49,36 @@ def feed_troubles(policy: PolicySet, decision: Decision) -> list[FeedTrouble]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class AcceptedFigure:
+    """A figure of a feed that clusters are judged by."""
+
+    feed: str
+    key: str
+    figure: float
+    """In ``unit``."""
+    unit: str
+    age: float
+    """Seconds since it was read."""
+
+
+def accepted_figures(policy: PolicySet, decision: Decision) -> list[AcceptedFigure]:
+    """List what is gone by of every feed, in the feed's own unit, sorted."""
+    found = []
+    for feed, key in sorted(set(_used(policy))):
+        if feed not in policy.feeds:
+            continue
+        spec = policy.feeds[feed].spec
+        carbon = spec.measures == "carbon"
+        known = (
+            (decision.memory.carbon if carbon else decision.memory.prices).get(feed, {}).get(remembered_as(spec, key))
+        )
+        if known is not None:
+            unit = "g CO2/Mtok" if carbon else f"USD/{spec.basis_of(key)}"
+            found.append(AcceptedFigure(feed, key, known[0], unit, max(0.0, decision.at - known[1])))
+    return found
+
+
 def accepted_ages(policy: PolicySet, decision: Decision) -> Mapping[tuple[str, str], float]:
     """Give, by feed and key, the seconds since the figure was read that a decision went by."""
     memory = (decision.memory.prices, decision.memory.carbon)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from penstock.admin.feed_figures import accepted_ages, feed_troubles
 from penstock.admin.findings import feed_ages
 from penstock.admin.ports import ControlPlane
 from penstock.admin.xds_metrics import SERVED_TYPES, type_label
@@ -157,6 +158,26 @@ def _feeds(control: ControlPlane) -> Iterator[Metric]:
     for feed, seconds in sorted(({} if policy is None else feed_ages(control, policy)).items()):
         age.add_metric([feed], float("inf") if seconds is None else seconds)
     yield age
+    yield from _feed_figures(control)
+
+
+def _feed_figures(control: ControlPlane) -> Iterator[Metric]:
+    policy, decision = control.policy_set, control.decision
+    refused = _gauge("cost_feed_refused_figures", "Figures of a cost feed that the engine refuses now.", "feed")
+    stale = _gauge("cost_feed_stale_figures", "Figures of a cost feed that are older than its maxAge.", "feed")
+    oldest = _gauge("cost_feed_figure_age_seconds", "Age of a cost feed's oldest accepted figure.", "feed")
+    if policy is not None and decision is not None:
+        troubles = feed_troubles(policy, decision)
+        ages = accepted_ages(policy, decision)
+        for feed in sorted(policy.feeds):
+            own = [each for each in troubles if each.feed == feed]
+            refused.add_metric([feed], sum(1 for each in own if each.refused))
+            limit = policy.feeds[feed].spec.max_age
+            aged = [age for (name, _), age in ages.items() if name == feed]
+            stale.add_metric([feed], sum(1 for age in aged if age > limit))
+            if aged:
+                oldest.add_metric([feed], max(aged))
+    yield from (refused, stale, oldest)
 
 
 def _drains(control: ControlPlane) -> Iterator[Metric]:

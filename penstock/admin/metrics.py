@@ -123,6 +123,7 @@ class Metrics:
             "cluster",
             "kind",
         )
+        self._feed_errors = self._counter("cost_feed_errors", "Reads of a cost feed that failed.", "feed")
         self._store_errors = self._counter("store_errors", "Reads and writes the state store failed.")
         build = Info("penstock_build", "What is running.", registry=self.registry)
         build.info({"version": version("penstock"), "python": platform.python_version()})
@@ -173,6 +174,10 @@ class Metrics:
                 self._tokens.labels(key.policy, key.cluster, kind).inc(tokens)
         for place, accrued in entries.accrued.items():
             self._amortized.labels(place.cluster).inc(accrued.usd)
+
+    def feed_failed(self, feed: str) -> None:
+        """Count a read of a cost feed that failed."""
+        self._feed_errors.labels(feed).inc()
 
     def store_failed(self) -> None:
         """Count a read or write the state store failed."""

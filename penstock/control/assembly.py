@@ -120,7 +120,7 @@ async def serving(
         stack.callback(decider.close)
         drains = await _restore(store, decider, notices, clock)
 
-        feeds = CostFeeds(board, clock, decider.notify)
+        feeds = CostFeeds(board, clock, decider.notify, failed=metrics.feed_failed)
         reports = LoadReports(
             board,
             region_of=lambda _, node_cluster: _region(decider.policy, publisher.group_of_cluster(node_cluster)),

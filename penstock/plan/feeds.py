@@ -12,8 +12,10 @@ from pathlib import Path
 from penstock.plan.inputs import Inputs
 from penstock.signals.feeds import keys_wanted
 from penstock.signals.price_document import PriceDocumentError
-from penstock.signals.price_reading import Reading, read_document
-from penstock.signals.price_sources import PriceSourceError, file_source
+from penstock.signals.price_errors import PriceSourceError
+from penstock.signals.price_reading import read_document
+from penstock.signals.price_sources import file_source
+from penstock.signals.readings import Reading
 from penstock_policies.feeds import CostFeedSpec
 from penstock_policies.observations import Intensity
 from penstock_policies.policyset import PolicySet

@@ -127,7 +127,7 @@ class Telemetry:
 
     def _read_at(self, feed: str, now: float) -> float:
         silent = self._scenario.silent_since(Source.PRICES, now)
-        refresh = self._scenario.policy.feeds[feed].spec.refresh
+        refresh = self._scenario.policy.feeds[feed].spec.period
         return self._scenario.start + math.floor((now if silent is None else silent) / refresh) * refresh
 
     def _prices(self, now: float) -> dict[str, dict[str, Price]]:

@@ -3,9 +3,13 @@
 Owned by the composition root, which calls :meth:`CostFeeds.apply` for every new policy set (after the board's own
 ``apply``). A feed that did not change keeps its task. A document that cannot be had or read changes nothing: the last
 good figures stand, growing older, and the error is shown; the feed is tried again soon, then ever less often, up to its
-refresh time. A document that lacks one key's figure leaves that key alone, and is tried again at its refresh time.
-Every good read renews the figures' time, changed or not: the source still stands by them, unless the policy says for
-how long that is to be believed (:mod:`penstock.signals.price_changes`).
+refresh time, and not before its source said that it might be. A document that lacks one key's figure leaves that key
+alone, and is tried again at its refresh time. Every good read renews the figures' time, changed or not: the source
+still stands by them, unless the policy says for how long that is to be believed
+(:mod:`penstock.signals.price_changes`).
+
+Figures that were published for hours to come (:mod:`penstock.signals.price_series`) change when their hour comes, asked
+again or not, and while they reach into the present a source that is away takes nothing from them.
 """
 
 import asyncio
@@ -18,12 +22,16 @@ from typing import Final
 
 import aiohttp
 
+from penstock.signals.addresses import GuardedResolver
+from penstock.signals.asking import Asker
 from penstock.signals.board import ObservationBoard
+from penstock.signals.feed_readers import FeedReader, reader_of
 from penstock.signals.price_changes import Changes, Times
 from penstock.signals.price_document import PriceDocumentError
-from penstock.signals.price_reading import Reading, read_document
-from penstock.signals.price_sources import PriceSource, PriceSourceError, source_of
+from penstock.signals.price_errors import PriceSourceError
+from penstock.signals.readings import Reading
 from penstock.signals.workers import Workers
+from penstock_policies.feed_apis import Reach
 from penstock_policies.feeds import CostFeedSpec
 from penstock_policies.observations import Intensity
 from penstock_policies.policyset import PolicySet
@@ -36,6 +44,9 @@ JITTER: Final = 0.1
 FIRST_RETRY: Final = 1.0
 """Seconds after a first failure; doubled by each further one."""
 
+LEAST_WAIT: Final = 0.05
+"""Seconds between two looks at a series: a clock that stands still must not make a busy loop."""
+
 
 @dataclass(frozen=True, slots=True)
 class FeedState:
@@ -43,7 +54,7 @@ class FeedState:
 
     name: str
     refreshed_at: float | None = None
-    """Unix time of the last good read; None when there was none yet."""
+    """Unix time of the last good read, or at which published figures were last taken; None when there was none yet."""
     error: str = ""
     """Why the last read failed, or which keys it gave no figure for; empty when all is well."""
     failures: int = 0
@@ -67,7 +78,11 @@ class _Assignment:
 
 
 class CostFeeds:
-    """Reads every feed there is. ``sleep`` and ``jitter`` are replaced in tests."""
+    """Reads every feed there is.
+
+    ``failed`` is told the name of a feed at each failed read. ``sleep``, by which feeds wait for their next read,
+    ``pause``, by which they wait for a busy server, and ``jitter`` are replaced in tests.
+    """
 
     def __init__(
         self,
@@ -75,17 +90,22 @@ class CostFeeds:
         clock: Callable[[], float],
         notify: Callable[[], None],
         *,
+        failed: Callable[[str], None] = lambda _: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: random.Random | None = None,
     ) -> None:
         self._board = board
         self._clock = clock
         self._notify = notify
+        self._failed = failed
         self._sleep = sleep
+        self._pause = pause
         self._jitter = jitter or random.Random()  # noqa: S311 - spreads load, guards nothing
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[Reach, aiohttp.ClientSession] = {}
         self._states: dict[str, FeedState] = {}
         self._readings: dict[str, Reading] = {}
+        self._figures: dict[str, Mapping[str, float]] = {}
         self._changes: dict[str, Changes] = {}
         self._assigned: Mapping[str, _Assignment] = {}
         self._tried: dict[str, asyncio.Event] = {}
@@ -93,10 +113,6 @@ class CostFeeds:
 
     async def apply(self, policy_set: PolicySet, base_dir: Path | str) -> None:
         """Read the feeds of this policy set and no others, paths relative to ``base_dir``."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(), headers={"user-agent": "penstock-cost-feed"}
-            )
         keys = keys_wanted(policy_set)
         wanted = {
             name: _Assignment(feed.spec, Path(base_dir), frozenset(keys.get(name, ())))
@@ -104,6 +120,7 @@ class CostFeeds:
         }
         self._states = {name: self._states.get(name, FeedState(name)) for name in sorted(wanted)}
         self._readings = {name: reading for name, reading in self._readings.items() if name in wanted}
+        self._figures = {name: figures for name, figures in self._figures.items() if name in wanted}
         # Another key in use is no reason to believe a frozen figure anew; another source is.
         self._changes = {
             name: changes
@@ -125,61 +142,96 @@ class CostFeeds:
         """End all reading. The feeds may be told to begin again by :meth:`apply`."""
         await self._workers.stop()
         self._assigned = {}
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            await session.close()
 
     def states(self) -> tuple[FeedState, ...]:
         """Return how every feed is doing, by name."""
         return tuple(self._states.values())
 
+    def _session(self, reach: Reach) -> aiohttp.ClientSession:
+        if reach not in self._sessions:
+            self._sessions[reach] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=GuardedResolver(reach)),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"user-agent": "penstock-cost-feed"},
+            )
+        return self._sessions[reach]
+
     async def _work(self, name: str, assignment: _Assignment) -> None:
-        if self._session is None:
-            raise RuntimeError("the feeds were stopped")
         spec = assignment.spec
-        source = source_of(spec, assignment.base, self._session)
-        # A source made anew has no earlier document to say "as before" of.
+        asker = Asker(self._session(spec.reach), spec.reach, self._clock, sleep=self._pause, jitter=self._jitter)
+        reader = reader_of(spec, assignment.base, assignment.wanted, asker, self._clock)
+        # What was read by another specification is no reading of this one.
         self._readings.pop(name, None)
         while True:
-            good = await self._refresh(name, source, assignment)
+            pause = await self._refresh(name, reader, assignment)
             self._tried[name].set()
-            pause = spec.refresh * self._jitter.uniform(1 - JITTER, 1 + JITTER)
-            if not good:
-                pause = min(pause, FIRST_RETRY * 2.0 ** min(self._states[name].failures - 1, 30))
-            await self._sleep(pause)
+            await self._until_next(name, assignment, pause)
 
-    async def _refresh(self, name: str, source: PriceSource, assignment: _Assignment) -> bool:
-        """Read once; return whether it went well."""
+    async def _until_next(self, name: str, assignment: _Assignment, pause: float) -> None:
+        """Wait for the next read; meanwhile take the figures of each hour as it comes."""
+        due = self._clock() + pause
+        while True:
+            held, now = self._readings.get(name), self._clock()
+            until = held.as_of(now).until if held is not None else None
+            if until is None or until >= due:
+                await self._sleep(max(0.0, due - now))
+                return
+            await self._sleep(max(LEAST_WAIT, until - now))
+            if held is not None:
+                self._settle(name, assignment, held, self._states[name])
+
+    async def _refresh(self, name: str, reader: FeedReader, assignment: _Assignment) -> float:
+        """Read once; return for how many seconds to wait then."""
         before, spec = self._states[name], assignment.spec
+        pause = spec.period * self._jitter.uniform(1 - JITTER, 1 + JITTER)
         try:
-            document = await source.fetch()
-            reading = self._readings[name] if document is None else read_document(document, spec, assignment.wanted)
+            reading = await reader.read()
         except (PriceSourceError, PriceDocumentError) as error:
-            source.forget()
             if str(error) != before.error:
                 logger.warning("cost feed failed, last good figures stand", extra={"feed": name, "error": str(error)})
-            self._states[name] = replace(before, error=str(error), failures=before.failures + 1)
-            return False
-        now = self._clock()
-        age, last = before.age(now), self._readings.get(name)
+            self._failed(name)
+            failed = replace(before, error=str(error), failures=before.failures + 1)
+            self._states[name] = failed
+            held = self._readings.get(name)
+            if held is not None and held.series:
+                self._settle(name, assignment, held, failed)
+            soon = min(pause, FIRST_RETRY * 2.0 ** min(before.failures, 30))
+            return max(soon, error.leave_alone if isinstance(error, PriceSourceError) else 0.0)
+        told = FeedState(name, error=reading.as_of(self._clock()).trouble)
+        self._settle(name, assignment, reading, told, before)
+        return pause
+
+    def _settle(
+        self, name: str, assignment: _Assignment, held: Reading, state: FeedState, before: FeedState | None = None
+    ) -> None:
+        """Take the figures of this moment. ``before`` is the state before a good read, and None between two reads."""
+        now, spec, last = self._clock(), assignment.spec, self._figures.get(name)
+        reading = held.as_of(now)
+        self._readings[name] = held
+        if not reading.figures:
+            # A series that has run out: its last figure stands, and grows older.
+            self._states[name] = replace(state, error=state.error or reading.trouble)
+            return
         changes = self._changes.setdefault(name, Changes(spec.max_age, spec.max_unchanged))
         times = changes.times(reading.figures, assignment.wanted, now)
-        self._readings[name] = reading
-        self._states[name] = FeedState(
-            name, refreshed_at=now, error=reading.trouble, prices=len(reading.figures), frozen=times.frozen
-        )
+        self._figures[name] = reading.figures
+        known = before or self._states[name]
+        self._states[name] = replace(state, refreshed_at=now, prices=len(reading.figures), frozen=times.frozen)
         self._pin(name, spec, reading, times)
-        _tell(before, self._states[name])
+        if before is not None:
+            _tell(before, self._states[name])
+        age = known.age(now)
         if (
-            last is None
-            or reading.figures != last.figures
-            or before.failures
+            last != reading.figures
+            or (before is not None and before.failures)
             or age is None
             or age > spec.max_age
-            or times.frozen != before.frozen
+            or times.frozen != known.frozen
         ):
             self._notify()
-        return True
 
     def _pin(self, name: str, spec: CostFeedSpec, reading: Reading, times: Times) -> None:
         if spec.measures == "carbon":

@@ -7,11 +7,14 @@ A source is asked by one task at a time. It returns the document, or None for "a
 import asyncio
 import os
 import stat
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-import aiohttp
+from yarl import URL
 
+from penstock.signals.asking import MOST_TRIES, Allowance, Ask, Asker
+from penstock.signals.price_errors import PriceSourceError
 from penstock_policies.feeds import CostFeedSpec
 
 MOST_BYTES: Final = 1024 * 1024
@@ -19,13 +22,6 @@ MOST_BYTES: Final = 1024 * 1024
 
 MOST_FOREIGN_BYTES: Final = 8 * 1024 * 1024
 """Of documents in others' shapes, which say more than prices: LiteLLM's price map has 3.5 MB (1.110.2), and grows."""
-
-HTTP_SECONDS: Final = 10.0
-"""For the whole of a fetch."""
-
-
-class PriceSourceError(Exception):
-    """The document could not be had; the text says why."""
 
 
 class PriceSource(Protocol):
@@ -77,64 +73,53 @@ class FileSource:
 class HttpSource:
     """A URL, asked with the entity tag of the last answer. Redirects are refused: the policy names the source."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(
+        self,
+        url: str,
+        asker: Asker,
+        most_bytes: int = MOST_BYTES,
+        token: Callable[[], Awaitable[str]] | None = None,
+    ) -> None:
+        """``token`` reads what is sent as a bearer token, at each fetch anew."""
         self._url = url
-        self._session = session
+        self._asker = asker
         self._most_bytes = most_bytes
+        self._token = token
         self._etag: str | None = None
 
     async def fetch(self) -> bytes | None:
         """Return the body, None on 304; raises :class:`PriceSourceError`."""
-        headers = {} if self._etag is None else {"if-none-match": self._etag}
+        token = await self._token() if self._token is not None else ""
+        headers = {**bearer(token), **({} if self._etag is None else {"if-none-match": self._etag})}
         try:
-            async with (
-                asyncio.timeout(HTTP_SECONDS),
-                self._session.get(self._url, headers=headers, allow_redirects=False) as response,
-            ):
-                if response.status == 304 and self._etag is not None:
-                    return None
-                if response.status != 200:
-                    raise PriceSourceError(f"HTTP {response.status}")
-                content = await _limited(response, self._most_bytes)
-                self._etag = response.headers.get("etag")
-                return content
-        except TimeoutError as error:
-            raise PriceSourceError(f"no answer within {HTTP_SECONDS:g} s") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise PriceSourceError(str(error) or type(error).__name__) from error
+            url = str(URL(self._url))
+        except ValueError as error:
+            raise PriceSourceError("not a URL") from error
+        answer = await self._asker.answer(
+            Ask(url, headers=headers, secrets=(token,)), Allowance(self._most_bytes, MOST_TRIES)
+        )
+        if answer.status == 304:
+            if self._etag is None:
+                raise PriceSourceError("HTTP 304")
+            return None
+        self._etag = answer.headers.get("etag")
+        return answer.body
 
     def forget(self) -> None:
         """Ask without an entity tag next time."""
         self._etag = None
 
 
-async def _limited(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > most_bytes:
-            raise PriceSourceError(f"more than {most_bytes} bytes")
-    return bytes(content)
+def bearer(token: str) -> dict[str, str]:
+    """Give the header that a token is sent in; none without one."""
+    return {"authorization": f"Bearer {token}"} if token else {}
 
 
-def _most_bytes(spec: CostFeedSpec) -> int:
+def most_bytes(spec: CostFeedSpec) -> int:
+    """Give how large a feed's document may be."""
     return MOST_FOREIGN_BYTES if spec.figures or spec.format != "penstock" else MOST_BYTES
 
 
 def file_source(path: str, spec: CostFeedSpec, base: Path) -> FileSource:
     """Make the source of a feed that is a file, below ``base`` where the path is relative."""
-    return FileSource(base / path, _most_bytes(spec))
-
-
-def source_of(spec: CostFeedSpec, base: Path, session: aiohttp.ClientSession) -> PriceSource:
-    """Make the source a feed's specification names; a relative path is one below ``base``.
-
-    Raises:
-        PriceSourceError: it names none, which the policy loader refuses before.
-
-    """
-    if spec.type == "file" and spec.path is not None:
-        return file_source(spec.path, spec, base)
-    if spec.type == "http" and spec.url is not None:
-        return HttpSource(spec.url, session, _most_bytes(spec))
-    raise PriceSourceError(f"a {spec.type} feed without its {'path' if spec.type == 'file' else 'url'}")
+    return FileSource(base / path, most_bytes(spec))

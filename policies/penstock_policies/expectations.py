@@ -24,6 +24,12 @@ PATTERNS: Final = {
     r"^https?://\S+$": "an http:// or https:// URL",
     r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$": "a name of at most 128 letters, digits, hyphens and underscores",
     r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,252})$|^::1?$": "an IP address or a DNS name",
+    r"^PENSTOCK_SECRET_[A-Z0-9_]+$": "a variable whose name begins with PENSTOCK_SECRET_",
+    r"^[^=\s]+=[^=\s]*$": "a label such as gpu=H100",
+    r"^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$": "an AWS region such as eu-west-1",
+    r"^[a-z0-9-]+\.[a-z0-9-]+$": "an instance type such as p5.48xlarge",
+    r"^[a-z0-9-]+$": "an availability zone such as eu-west-1a",
+    r"^[0-9A-Z-]{16}$": "an EIC code of 16 letters and digits, such as 10Y1001A1001A82H",
 }
 """Every pattern of the schema to what it means."""
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from penstock_policies.catalogue import Written
-from penstock_policies.feeds import USD, CostFeedSpec
+from penstock_policies.feed_api_checks import check_api
+from penstock_policies.feeds import API_TYPES, USD, CostFeedSpec, FeedType
 from penstock_policies.problems import Path, Problem, listed, shown
 from penstock_policies.quantities import format_duration
 from penstock_policies.schema import CostFeed
@@ -15,12 +16,15 @@ _POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
 """RFC 6901, section 3."""
 _STEP: Final = re.compile(r"[^.\[\]/$]+")
 """A name or number in a path as jq, JavaScript or JSONPath write it."""
+_WITH_CURRENCY: Final = API_TYPES
+"""What is not in USD by itself; where it is all the same, the type's own check says so."""
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 
 def check_feed(feed: Written[CostFeed]) -> Iterator[Problem]:
     """Tell what keeps a feed from being read, or its figures from being believed, whatever it answers."""
     yield from _source(feed)
+    yield from check_api(feed)
     yield from _shape(feed)
     for index, figure in enumerate(feed.document.spec.figures):
         path: Path = ("spec", "map", index)
@@ -31,13 +35,20 @@ def check_feed(feed: Written[CostFeed]) -> Iterator[Problem]:
 
 def _source(feed: Written[CostFeed]) -> Iterator[Problem]:
     spec = feed.document.spec
-    needed, other = ("path", "url") if spec.type == "file" else ("url", "path")
+    needed = {FeedType.FILE: "path", FeedType.HTTP: "url", FeedType.OPENCOST: "url"}.get(spec.type)
     values = {"path": spec.path, "url": spec.url}
-    if not values[needed]:
+    if needed is not None and not values[needed]:
         yield feed.problem(("spec", "type"), f"a feed of type {spec.type} without {needed}", expected=f"spec.{needed}")
+    other = "url" if spec.type is FeedType.FILE else "path"
     if values[other] is not None:
         yield feed.problem(
-            ("spec", other), f"a feed of type {spec.type} has no {other}", expected=f"spec.{needed} alone"
+            ("spec", other), f"a feed of type {spec.type} has no {other}", expected=f"spec.{needed or 'url'} alone"
+        )
+    if spec.type is FeedType.FILE and spec.addresses is not None:
+        yield feed.problem(("spec", "addresses"), "a file has no address", expected="no addresses")
+    if spec.url is not None and "@" in spec.url.split("/")[2]:
+        yield feed.warning(
+            ("spec", "url"), "a policy is no place for a password", expected="spec.credentials with env or file"
         )
 
 
@@ -97,7 +108,7 @@ def _money(feed: Written[CostFeed]) -> Iterator[Problem]:
 
 def _in_currency(feed: Written[CostFeed], spec: CostFeedSpec) -> Iterator[Problem]:
     """Refuse a currency where the figures say that they are in USD: which of the two to believe would be a guess."""
-    if not spec.figures:
+    if not spec.figures and spec.type not in _WITH_CURRENCY:
         yield feed.problem(
             ("spec", "currency"),
             f"the document says itself that it is in {'grams' if spec.measures == 'carbon' else USD}",
@@ -116,7 +127,7 @@ def _in_currency(feed: Written[CostFeed], spec: CostFeedSpec) -> Iterator[Proble
 
 def _ages(feed: Written[CostFeed]) -> Iterator[Problem]:
     spec = feed.document.spec
-    if spec.max_age < spec.refresh:
+    if spec.max_age < spec.period:
         yield feed.warning(
             ("spec", "maxAge"),
             "every price is stale before the next refresh",

@@ -3,16 +3,45 @@
 The words only; fields that need or exclude one another are judged in :mod:`penstock_policies.feed_checks`.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from penstock_policies.feed_apis import (
+    AwsPriceFigure,
+    AwsSpotFigure,
+    AzureFigure,
+    Credentials,
+    EntsoeFigure,
+    Keyed,
+    OpenCostFigure,
+    Reach,
+)
 from penstock_policies.model import Model
 from penstock_policies.quantities import Seconds
 
 USD: Final = "USD"
 """What the engine reckons in, and what every rate is in."""
+
+
+class FeedType(StrEnum):
+    """How a feed is asked."""
+
+    FILE = "file"
+    HTTP = "http"
+    OPENCOST = "opencost"
+    AZURE = "azure"
+    AWS_SPOT = "awsSpot"
+    AWS_PRICE_LIST = "awsPriceList"
+    ENTSOE = "entsoe"
+
+
+API_TYPES: Final = frozenset(FeedType) - {FeedType.FILE, FeedType.HTTP}
+"""Those that ask an API figure by figure, in place of reading a document."""
+PUBLIC_TYPES: Final = API_TYPES - {FeedType.OPENCOST}
+"""Those whose servers are on the internet, unless the policy says otherwise."""
 
 
 class Basis(StrEnum):
@@ -91,12 +120,27 @@ class CostFeedSpec(Model):
     measures: Literal["price", "carbon"] = "price"
     """What its figures are."""
 
-    type: Literal["file", "http"]
-    """Whether ``path`` or ``url`` says where."""
+    type: FeedType
+    """A document from a ``path`` or a ``url``, or a price API that Penstock knows."""
     path: str | None = None
     """For ``file``: relative to the policy directory, unless absolute."""
     url: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
-    """For ``http``."""
+    """For ``http`` and ``opencost``; for the others in place of the provider's own address."""
+    opencost: tuple[OpenCostFigure, ...] = ()
+    """For ``opencost``: what is asked for. The ``url`` is what stands before ``/allocation``."""
+    azure: tuple[AzureFigure, ...] = ()
+    """For ``azure``: what is asked for."""
+    aws_spot: tuple[AwsSpotFigure, ...] = ()
+    """For ``awsSpot``: what is asked for."""
+    aws_price_list: tuple[AwsPriceFigure, ...] = ()
+    """For ``awsPriceList``: what is asked for."""
+    entsoe: tuple[EntsoeFigure, ...] = ()
+    """For ``entsoe``: what is asked for."""
+    credentials: Credentials | None = None
+    """Where the secret is. For ``http`` and ``opencost`` it is sent as a bearer token."""
+    addresses: Reach | None = None
+    """Which addresses the server may have. Omitted: public ones for cloud and market APIs, private ones too for the
+    others."""
     format: Literal["penstock", "litellm"] = "penstock"
     """Whose shape the document has: ``litellm`` is LiteLLM's ``model_prices_and_context_window.json``, whose keys are
     its names of models and whose price is that of an output token."""
@@ -107,8 +151,8 @@ class CostFeedSpec(Model):
     """Of the mapped figures whose unit does not say USD; three capital letters (ISO 4217)."""
     rates: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]] = Field(default_factory=dict)
     """Currency to the USD that one unit of it is worth."""
-    refresh: Annotated[Seconds, Field(ge=0.1, le=86400)] = 60.0
-    """How often the prices are read."""
+    refresh: Annotated[Seconds, Field(ge=0.1, le=86400)] | None = None
+    """How often the prices are read. Omitted: every minute, and price APIs every ten minutes."""
     max_age: Annotated[Seconds, Field(ge=1)] = 3600.0
     """A price older than this is stale: it moves no traffic any more."""
     max_unchanged: Annotated[Seconds, Field(ge=1)] | None = None
@@ -120,11 +164,45 @@ class CostFeedSpec(Model):
         """USD for one unit of the feed's currency; None where no rate is given, which the loader refuses."""
         return 1.0 if self.currency == USD else self.rates.get(self.currency)
 
-    def basis_of(self, key: str) -> Basis:
-        """Tell what the figure of a key is a price of."""
-        return next((figure.unit.basis for figure in self.figures if figure.key == key), Basis.TOKENS)
+    @property
+    def period(self) -> float:
+        """Seconds from one read to the next, the default filled in."""
+        return self.refresh or (600.0 if self.type in API_TYPES else 60.0)
+
+    @property
+    def reach(self) -> Reach:
+        """Which addresses the server may have, the default filled in."""
+        if self.addresses is not None:
+            return self.addresses
+        return Reach.PUBLIC if self.type in PUBLIC_TYPES else Reach.PRIVATE
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys it can give a figure for; empty where only the document tells."""
-        return tuple(figure.key for figure in self.figures)
+        return tuple(key for key, _ in self._bases())
+
+    def keys_by_field(self) -> Mapping[str, list[str]]:
+        """List the keys of every block of figures, by its name in the file."""
+        blocks: Mapping[str, Sequence[Keyed]] = {
+            "map": self.figures,
+            "opencost": self.opencost,
+            "azure": self.azure,
+            "awsSpot": self.aws_spot,
+            "awsPriceList": self.aws_price_list,
+            "entsoe": self.entsoe,
+        }
+        return {field: [figure.key for figure in figures] for field, figures in blocks.items() if figures}
+
+    def basis_of(self, key: str) -> Basis:
+        """Tell what the figure of a key is a price of."""
+        return next((basis for known, basis in self._bases() if known == key), Basis.TOKENS)
+
+    def _bases(self) -> Iterator[tuple[str, Basis]]:
+        yield from ((figure.key, figure.unit.basis) for figure in self.figures)
+        for cost in self.opencost:
+            yield cost.key, FigureUnit(cost.unit).basis
+        for price in self.azure:
+            yield price.key, FigureUnit(price.unit).basis
+        yield from ((figure.key, Basis.HOUR) for figure in self.aws_spot)
+        yield from ((figure.key, Basis.HOUR) for figure in self.aws_price_list)
+        yield from ((figure.key, Basis.KWH) for figure in self.entsoe)

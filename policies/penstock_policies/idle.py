@@ -65,13 +65,14 @@ def _unused_feeds(catalogue: Catalogue) -> Iterator[Problem]:
 def _unused_figures(catalogue: Catalogue, feed: Written[CostFeed]) -> Iterator[Problem]:
     costs = [cluster.document.spec.cost for cluster in catalogue.clusters.values()]
     used = {cost.key for cost in costs if cost.feed == feed.name}
-    for index, figure in enumerate(feed.document.spec.figures):
-        if figure.key not in used:
-            yield feed.warning(
-                ("spec", "map", index, "key"),
-                f"no cluster takes its price from {shown(figure.key)}",
-                expected=f"a Cluster with cost.feed {feed.name} and this cost.key",
-            )
+    for field, keys in feed.document.spec.keys_by_field().items():
+        for index, key in enumerate(keys):
+            if key not in used:
+                yield feed.warning(
+                    ("spec", field, index, "key"),
+                    f"no cluster takes its price from {shown(key)}",
+                    expected=f"a Cluster with cost.feed {feed.name} and this cost.key",
+                )
 
 
 def _unused_rates(feed: Written[CostFeed]) -> Iterator[Problem]:

@@ -15,7 +15,8 @@ def check(catalogue: Catalogue) -> Iterator[Problem]:
     for cluster in catalogue.clusters.values():
         yield from _cluster(catalogue, cluster)
     for feed in catalogue.feeds.values():
-        yield from _repeated(feed, ("spec", "map"), [figure.key for figure in feed.document.spec.figures])
+        for field, keys in feed.document.spec.keys_by_field().items():
+            yield from _repeated(feed, ("spec", field), keys)
     for group in catalogue.groups.values():
         yield from _names(catalogue, group, ("spec", "listeners"), "Listener", group.document.spec.listeners)
     for rule in catalogue.residency.values():

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -7,6 +7,7 @@ from penstock.admin.metrics import Metrics
 from penstock.admin.ports import FeedStatus
 from penstock.admin.xds_state import CanaryRollout, Queue
 from penstock.state.ledger import AccrualKey, Accrued, Amounts, Entries, LedgerKey
+from penstock_policies.decision import Note, Stage
 from penstock_policies.overrides import Drain, Overrides
 from penstock_policies.problems import Problem
 from tests.admin.conftest import Api
@@ -81,6 +82,20 @@ def test_a_refused_policy_and_a_silent_feed_show(metrics: Metrics, control: Fake
     assert value(metrics, "penstock_cost_feed_age_seconds", feed="cloud-prices") == float("inf")
     assert value(metrics, "penstock_xds_connected_clients", group="edge-us") == 0
     assert value(metrics, "penstock_engine_frozen") == 1
+
+
+def test_feeds_that_are_read_and_not_believed_show(metrics: Metrics, control: FakeControlPlane) -> None:
+    assert control.decision is not None
+    assert value(metrics, "penstock_cost_feed_refused_figures", feed="cloud-prices") == 0
+    note = Note(Stage.SANITISE, "price refused", {"feed": "cloud-prices", "key": "eu-west", "why": "negative"})
+    old = {"cloud-prices": {"eu-west": (0.9, control.decision.at - 601), "us-east": (1.0, control.decision.at)}}
+    memory = replace(control.decision.memory, prices=old)
+    control.decision = replace(control.decision, notes=(note,), memory=memory)
+    assert value(metrics, "penstock_cost_feed_refused_figures", feed="cloud-prices") == 1
+    assert value(metrics, "penstock_cost_feed_stale_figures", feed="cloud-prices") == 1
+    assert value(metrics, "penstock_cost_feed_figure_age_seconds", feed="cloud-prices") == 601
+    metrics.feed_failed("cloud-prices")
+    assert value(metrics, "penstock_cost_feed_errors_total", feed="cloud-prices") == 1
 
 
 def test_stream_events_are_counted_by_what_operators_call_the_types(metrics: Metrics) -> None:

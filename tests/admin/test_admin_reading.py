@@ -226,6 +226,7 @@ async def test_a_feed_that_is_read_and_not_believed_is_a_finding_once(api: Api, 
     ]
     assert [each["key"] for each in answer["feeds"][0]["refused"]] == ["eu-west", "us-east"]
     assert answer["feeds"][0]["stale"] is False
+    assert answer["feeds"][0]["figures"] == [{"key": "eu-west", "figure": 0.9, "unit": "USD/Mtok", "ageSeconds": 63.0}]
 
 
 async def test_an_accepted_figure_older_than_the_feeds_max_age_is_a_finding(

@@ -19,7 +19,16 @@ class Feeds:
         self.slept: list[float] = []
         self._asleep = asyncio.Event()
         self._wake: list[asyncio.Future[None]] = []
-        self.feeds = CostFeeds(self.board, lambda: self.now, self._count, sleep=self._sleep)
+        self.failed: list[str] = []
+        self.paused: list[float] = []
+        self.feeds = CostFeeds(
+            self.board,
+            lambda: self.now,
+            self._count,
+            failed=self.failed.append,
+            sleep=self._sleep,
+            pause=self._pause,
+        )
 
     def _count(self) -> None:
         self.notified += 1
@@ -30,6 +39,10 @@ class Feeds:
         self._wake.append(wake)
         self._asleep.set()
         await wake
+
+    async def _pause(self, seconds: float) -> None:
+        """For a busy server: told, and not waited for."""
+        self.paused.append(seconds)
 
     async def apply(self, policy: PolicySet, base: Path) -> None:
         self._asleep.clear()

@@ -36,10 +36,30 @@ TEXT = json.dumps(MAP).encode()
 
 def test_the_price_of_a_model_is_that_of_a_million_output_tokens() -> None:
     wanted = ["amazon.nova-2-lite-v1:0", "eu.amazon.nova-2-lite-v1:0"]
-    assert litellm_prices(TEXT, wanted) == (
-        {"amazon.nova-2-lite-v1:0": 2.5, "eu.amazon.nova-2-lite-v1:0": 2.75},
-        {},
-    )
+    reading = litellm_prices(TEXT, wanted)
+    assert reading.figures == {"amazon.nova-2-lite-v1:0": 2.5, "eu.amazon.nova-2-lite-v1:0": 2.75}
+    assert reading.refused == {}
+
+
+def test_what_a_prompt_token_costs_of_that_is_told_too() -> None:
+    wanted = ["amazon.nova-2-lite-v1:0", "eu.amazon.nova-2-lite-v1:0"]
+    assert litellm_prices(TEXT, wanted).prompt_ratios == dict.fromkeys(wanted, 0.12)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"output_cost_per_token": 1e-06}, {"output_cost_per_token": 1e-06, "input_cost_per_token": "see the docs"}],
+)
+def test_a_price_stands_where_that_of_prompts_is_not_told(entry: dict[str, Any]) -> None:
+    reading = litellm_prices(json.dumps({"m": entry}).encode(), ["m"])
+    assert (reading.figures, reading.prompt_ratios) == ({"m": 1.0}, {})
+
+
+def test_a_region_without_a_price_of_its_own_has_that_of_the_model() -> None:
+    reading = litellm_prices(TEXT, ["jp.amazon.nova-2-lite-v1:0", "eu.amazon.nova-2-lite-v1:0"])
+    assert reading.figures == {"jp.amazon.nova-2-lite-v1:0": 2.5, "eu.amazon.nova-2-lite-v1:0": 2.75}
+    with pytest.raises(PriceDocumentError, match="no such model"):
+        litellm_prices(TEXT, ["mars.amazon.nova-2-lite-v1:0"])
 
 
 @pytest.mark.parametrize(
@@ -52,7 +72,8 @@ def test_the_price_of_a_model_is_that_of_a_million_output_tokens() -> None:
     ],
 )
 def test_a_model_without_a_price_is_told_and_the_others_are_kept(model: str, why: str) -> None:
-    assert litellm_prices(TEXT, [model, "amazon.nova-2-lite-v1:0"]) == ({"amazon.nova-2-lite-v1:0": 2.5}, {model: why})
+    reading = litellm_prices(TEXT, [model, "amazon.nova-2-lite-v1:0"])
+    assert (reading.figures, reading.refused) == ({"amazon.nova-2-lite-v1:0": 2.5}, {model: why})
 
 
 @pytest.mark.parametrize("text", [b"[]", b"{}", b'"map"', b'{"detail": "rate limited"}', b'{"x": 1'])

@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from aiohttp import web
 
-from penstock.admin.feed_figures import feed_troubles
+from penstock.admin.feed_figures import accepted_figures, feed_troubles
 from penstock.admin.findings import feed_ages, findings
 from penstock.admin.keys import CONTROL
 from penstock.admin.ports import ControlPlane
@@ -71,6 +71,7 @@ def _feeds(control: ControlPlane) -> list[dict[str, object]]:
     errors = {feed.name: feed.error for feed in control.feeds()}
     decision = control.decision
     troubles = [] if decision is None else feed_troubles(policy, decision)
+    figures = [] if decision is None else accepted_figures(policy, decision)
     return [
         {
             "name": name,
@@ -79,6 +80,11 @@ def _feeds(control: ControlPlane) -> list[dict[str, object]]:
             "maxAgeSeconds": policy.feeds[name].spec.max_age,
             "stale": age is None or age > policy.feeds[name].spec.max_age,
             "error": errors.get(name, ""),
+            "figures": [
+                {"key": each.key, "figure": each.figure, "unit": each.unit, "ageSeconds": each.age}
+                for each in figures
+                if each.feed == name
+            ],
             "refused": [
                 {"key": each.key, "why": each.refused} for each in troubles if each.feed == name and each.refused
             ],
