@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from penstock_policies.decision import Decision, Stage
 from penstock_policies.engine.prices import remembered_as
+from penstock_policies.feeds import Basis
 from penstock_policies.policyset import PolicySet
 
 _REFUSALS = {"price refused", "carbon intensity refused"}
@@ -64,32 +65,24 @@ class AcceptedFigure:
 
 def accepted_figures(policy: PolicySet, decision: Decision) -> list[AcceptedFigure]:
     """List what is gone by of every feed, in the feed's own unit, sorted."""
+    bases = {name: feed.spec.bases() for name, feed in policy.feeds.items()}
     found = []
     for feed, key in sorted(set(_used(policy))):
         if feed not in policy.feeds:
             continue
-        spec = policy.feeds[feed].spec
-        carbon = spec.measures == "carbon"
-        known = (
-            (decision.memory.carbon if carbon else decision.memory.prices).get(feed, {}).get(remembered_as(spec, key))
-        )
+        carbon = policy.feeds[feed].spec.measures == "carbon"
+        basis = bases[feed].get(key, Basis.TOKENS)
+        memory = decision.memory.carbon if carbon else decision.memory.prices
+        known = memory.get(feed, {}).get(remembered_as(basis, key))
         if known is not None:
-            unit = "g CO2/Mtok" if carbon else f"USD/{spec.basis_of(key)}"
+            unit = "g CO2/Mtok" if carbon else f"USD/{basis}"
             found.append(AcceptedFigure(feed, key, known[0], unit, max(0.0, decision.at - known[1])))
     return found
 
 
 def accepted_ages(policy: PolicySet, decision: Decision) -> Mapping[tuple[str, str], float]:
     """Give, by feed and key, the seconds since the figure was read that a decision went by."""
-    memory = (decision.memory.prices, decision.memory.carbon)
-    return {
-        (feed, key): max(0.0, decision.at - figures[feed][slot][1])
-        for feed, key in _used(policy)
-        if feed in policy.feeds
-        for slot in [remembered_as(policy.feeds[feed].spec, key)]
-        for figures in memory
-        if slot in figures.get(feed, {})
-    }
+    return {(one.feed, one.key): one.age for one in accepted_figures(policy, decision)}
 
 
 def _used(policy: PolicySet) -> Iterator[tuple[str, str]]:

@@ -110,9 +110,9 @@ class Asker:
             else:
                 if not _is_busy(ask, answer):
                     return _usable(ask, answer)
-                wait = self._wait(answer, pause * self._jitter.uniform(0.5, 1.0))
+                asked = self._asked(answer)
+                wait = max(asked, pause * self._jitter.uniform(0.5, 1.0))
                 if attempt == self._tries or wait > LONGEST_PAUSE:
-                    asked = wait if wait > LONGEST_PAUSE else 0.0
                     raise AskError(f"HTTP {answer.status}, busy", status=answer.status, leave_alone=asked)
             await self._sleep(wait)
             pause *= 2
@@ -143,15 +143,18 @@ class Asker:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise AskError(struck(str(error) or type(error).__name__, ask.secrets)) from None
 
-    def _wait(self, answer: Answer, pause: float) -> float:
-        """Give the seconds until the server may be asked again."""
+    def _asked(self, answer: Answer) -> float:
+        """Give for how many seconds the server asks to be left alone; 0 where it says nothing of sense."""
         told = answer.headers.get("retry-after", "").strip()
         if told.isdecimal() and len(told) < 10:
-            asked = float(told)
+            seconds = float(told)
         else:
-            when = email.utils.parsedate_tz(told) if told else None
-            asked = email.utils.mktime_tz(when) - self._clock() if when is not None else 0.0
-        return max(pause, min(asked, LONGEST_LEAVE))
+            try:
+                when = email.utils.parsedate_tz(told)
+                seconds = email.utils.mktime_tz(when) - self._clock() if when is not None else 0.0
+            except (ValueError, OverflowError):
+                seconds = 0.0
+        return max(0.0, min(seconds, LONGEST_LEAVE))
 
 
 def _is_busy(ask: Ask, answer: Answer) -> bool:

@@ -23,7 +23,7 @@ from typing import Final
 import aiohttp
 
 from penstock.signals.addresses import GuardedResolver
-from penstock.signals.asking import Asker
+from penstock.signals.asking import MOST_TRIES, Asker
 from penstock.signals.board import ObservationBoard
 from penstock.signals.feed_readers import FeedReader, reader_of
 from penstock.signals.price_changes import Changes, Times
@@ -32,7 +32,7 @@ from penstock.signals.price_errors import PriceSourceError
 from penstock.signals.readings import Reading
 from penstock.signals.workers import Workers
 from penstock_policies.feed_apis import Reach
-from penstock_policies.feeds import CostFeedSpec
+from penstock_policies.feeds import API_TYPES, CostFeedSpec
 from penstock_policies.observations import Intensity
 from penstock_policies.policyset import PolicySet
 
@@ -161,7 +161,15 @@ class CostFeeds:
 
     async def _work(self, name: str, assignment: _Assignment) -> None:
         spec = assignment.spec
-        asker = Asker(self._session(spec.reach), spec.reach, self._clock, sleep=self._pause, jitter=self._jitter)
+        # A document is asked for again soon enough by the feed itself; a conversation is not to be begun anew.
+        asker = Asker(
+            self._session(spec.reach),
+            spec.reach,
+            self._clock,
+            tries=MOST_TRIES if spec.type in API_TYPES else 1,
+            sleep=self._pause,
+            jitter=self._jitter,
+        )
         reader = reader_of(spec, assignment.base, assignment.wanted, asker, self._clock)
         # What was read by another specification is no reading of this one.
         self._readings.pop(name, None)
@@ -172,14 +180,17 @@ class CostFeeds:
 
     async def _until_next(self, name: str, assignment: _Assignment, pause: float) -> None:
         """Wait for the next read; meanwhile take the figures of each hour as it comes."""
-        due = self._clock() + pause
+        # Counted down and not compared with a clock, which may be stepped meanwhile.
+        left = pause
         while True:
             held, now = self._readings.get(name), self._clock()
             until = held.as_of(now).until if held is not None else None
-            if until is None or until >= due:
-                await self._sleep(max(0.0, due - now))
+            if until is None or until - now >= left:
+                await self._sleep(left)
                 return
-            await self._sleep(max(LEAST_WAIT, until - now))
+            nap = max(LEAST_WAIT, until - now)
+            left -= nap
+            await self._sleep(nap)
             if held is not None:
                 self._settle(name, assignment, held, self._states[name])
 
@@ -200,7 +211,7 @@ class CostFeeds:
                 self._settle(name, assignment, held, failed)
             soon = min(pause, FIRST_RETRY * 2.0 ** min(before.failures, 30))
             return max(soon, error.leave_alone if isinstance(error, PriceSourceError) else 0.0)
-        told = FeedState(name, error=reading.as_of(self._clock()).trouble)
+        told = replace(before, error=reading.as_of(self._clock()).trouble, failures=0)
         self._settle(name, assignment, reading, told, before)
         return pause
 

@@ -43,18 +43,20 @@ class Reading:
 
     def prices(self, spec: CostFeedSpec, at: Mapping[str, float]) -> dict[str, Price]:
         """Give the prices of tokens, each as of its time."""
+        bases = spec.bases()
         return {
             key: Price(at[key], usd, self.prompt_ratios.get(key))
             for key, usd in self.figures.items()
-            if spec.basis_of(key) is Basis.TOKENS
+            if bases.get(key, Basis.TOKENS) is Basis.TOKENS
         }
 
     def rates(self, spec: CostFeedSpec, at: Mapping[str, float]) -> dict[str, Rate]:
         """Give the prices of something else, each as of its time."""
+        bases = spec.bases()
         return {
             key: Rate(at[key], usd, basis.value)
             for key, usd in self.figures.items()
-            if (basis := spec.basis_of(key)) is not Basis.TOKENS
+            if (basis := bases.get(key, Basis.TOKENS)) is not Basis.TOKENS
         }
 
     @property

@@ -193,9 +193,13 @@ class CostFeedSpec(Model):
         }
         return {field: [figure.key for figure in figures] for field, figures in blocks.items() if figures}
 
+    def bases(self) -> dict[str, Basis]:
+        """Tell what each figure is a price of, by key; those that are not named are of tokens."""
+        return dict(self._bases())
+
     def basis_of(self, key: str) -> Basis:
         """Tell what the figure of a key is a price of."""
-        return next((basis for known, basis in self._bases() if known == key), Basis.TOKENS)
+        return self.bases().get(key, Basis.TOKENS)
 
     def _bases(self) -> Iterator[tuple[str, Basis]]:
         yield from ((figure.key, figure.unit.basis) for figure in self.figures)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,12 +13,12 @@ from penstock_policies.engine import decide
 from penstock_policies.engine.objective import usd_of_request
 from penstock_policies.engine.pace import learn_paces, pace_of
 from penstock_policies.engine.speed import Seen
-from penstock_policies.observations import Observations, Price, Rate
+from penstock_policies.observations import Load, Observations, Price, Rate
 from penstock_policies.overrides import Overrides
 from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import CostFeed
 from penstock_policies.serial import from_json, to_json
-from tests.engine.engine_world import EU, ONPREM, START, US, cluster, fleet, onprem
+from tests.engine.engine_world import EU, ONPREM, START, US, World, cluster, fleet, onprem, row, traffic
 
 RATED = {"capacity": {"concurrency": 600, "tokensPerSecond": 20_000, "gpus": 8, "instances": 2}}
 POWER = {"power": {"idleKw": 4.0, "loadedKw": 10.0, "pue": 1.3}}
@@ -200,8 +201,8 @@ def test_the_price_of_a_cluster_that_traffic_has_left_stays_for_hours_so_that_no
     learnt = pace_of(slow.memory.paces[EU])[0]
     held = learn_paces(policy, {}, {}, slow, slow.at + 3600)
     assert pace_of(held[EU])[0] == pytest.approx(learnt, rel=0.02)
-    day = learn_paces(policy, {}, {}, slow, slow.at + 2 * 86400)
-    assert pace_of(day[EU])[0] == pytest.approx(1.0, rel=0.02)
+    weeks = learn_paces(policy, {}, {}, slow, slow.at + 30 * 86400)
+    assert pace_of(weeks[EU])[0] == pytest.approx(1.0, rel=0.02)
 
 
 def test_batching_gain_is_no_pace() -> None:
@@ -243,3 +244,41 @@ def test_what_the_policy_says_of_prompts_outranks_the_feed() -> None:
     seen = Observations(prices={"cloud-prices": {EU: Price(START, 10.0, 0.2)}})
     assert decide(policy, seen, Overrides(), None, START).clusters[EU].prompt_price_ratio is None
     assert ONPREM in policy.clusters
+
+
+class Counting(World):
+    """Edges that count tokens, 200 generated a request, and a feed that tells of 3 USD a GPU-hour."""
+
+    def observations(self) -> Observations:
+        rated = {"cloud-prices": {EU: Rate(self.now, 3.0, "GPU-hour")}}
+        return replace(super().observations(), prices={}, rates=rated)
+
+    def _load(self) -> dict[str, dict[str, Load]]:
+        return {
+            region: {
+                name: replace(one, prompt_tokens=0.0, output_tokens=200.0 * one.request_rate)
+                for name, one in by.items()
+            }
+            for region, by in super()._load().items()
+        }
+
+
+def test_traffic_leaves_a_cluster_slower_than_it_says_once_and_does_not_swing() -> None:
+    # 600 slots and 20 000 tokens a second: a request of 200 tokens holds one for 6 s, were it as fast as it says.
+    eu = cluster(EU, more={"capacity": {"concurrency": 600, "tokensPerSecond": 20_000, "gpus": 8}})
+    us = cluster(US, price=0.355, feed=None, more={"capacity": {"concurrency": 600, "tokensPerSecond": 20_000}})
+    policy = fleet(clusters=(eu, us), policies=(traffic(clusters=(EU, US), distance_penalty="0%"),), rules=())
+    policy = replace(policy, feeds={"cloud-prices": feed("usdPerGpuHour", max_age="1d")})
+    world = Counting(policy, rates={row(): 50.0}, service_time={EU: 9.0, US: 6.0})
+    shares, prices = [], []
+    for _ in range(110):
+        decision = world.tick(20.0)
+        shares.append(decision.rows[row()].weights[EU])
+        prices.append(decision.clusters[EU].price)
+    assert prices[0] == pytest.approx(1 / 3)
+    assert prices[-1] > 0.355
+    settled = shares[shares.index(max(shares)) :]
+    assert shares.index(max(shares)) < 60
+    assert max(shares) > 7000
+    assert settled[-1] < 1000
+    assert all(later <= earlier + 100 for earlier, later in pairwise(settled))

@@ -3,8 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from penstock.plan.feeds import with_feeds
 from penstock.plan.inputs import Inputs
+from penstock_policies.engine import decide
+from penstock_policies.observations import Rate
+from penstock_policies.overrides import Overrides
 from penstock_policies.policyset import PolicySet
 from tests.plan.planning import NOW, policies
 from tests.policies.writing import SOUND
@@ -33,3 +38,24 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     fed = with_feeds(replace(Inputs(), at=NOW), policy, tmp_path, None)
     assert len(fed.unread) == 1
     assert "feed bills is not read" in fed.unread[0]
+
+
+def test_a_price_by_the_gpu_hour_is_read_in_its_own_unit(tmp_path: Path) -> None:
+    (tmp_path / "gpus.json").write_text('{"eur": 2.0}', encoding="utf-8")
+    rates = "capacity: {concurrency: 100, tokensPerSecond: 5000, promptTokensPerSecond: 50000, gpus: 4}"
+    feed = (
+        "---\napiVersion: penstock/v1\nkind: CostFeed\nmetadata: {name: bills}\n"
+        "spec: {type: file, path: gpus.json, currency: EUR, rates: {EUR: 1.5}, "
+        "map: [{pointer: /eur, key: home, unit: perGpuHour}]}\n"
+    )
+    policy = policies(FED.replace("capacity: {concurrency: 100}", rates, 1) + feed)
+    fed = with_feeds(replace(Inputs(), at=NOW), policy, tmp_path, None)
+    assert fed.inputs.observations.rates["bills"]["home"] == Rate(NOW, 3.0, "GPU-hour")
+    decision = decide(policy, fed.inputs.observations, Overrides(), None, NOW)
+    assert decision.clusters["onprem"].price == pytest.approx(12 / 18)
+
+
+def test_a_price_api_is_not_asked_and_that_is_told(tmp_path: Path) -> None:
+    policy = fed_by("{type: azure, azure: [{key: home, region: westeurope, sku: s, unit: perMillionTokens}]}")
+    fed = with_feeds(replace(Inputs(), at=NOW), policy, tmp_path, None)
+    assert fed.unread == ("feed bills is not read: plans read files alone",)

@@ -83,7 +83,7 @@ async def test_a_server_that_wants_to_be_left_alone_is_not_waited_for(
     assert (world.paused, caught.value.leave_alone) == ([], left_alone)
 
 
-@pytest.mark.parametrize("told", ["soon", "-5", "1e9", "Thu, 99 Foo 2020", ""])
+@pytest.mark.parametrize("told", ["soon", "-5", "1e9", "Thu, 99 Foo 2020", "", "Thu, 01 Jan 9999999999 00:00:00 GMT"])
 async def test_a_retry_after_of_no_sense_is_none(world: World, told: str) -> None:
     async with serving(scripted(web.Response(status=429, headers={"retry-after": told}), web.Response())) as port:
         await world.ask(Ask(f"http://127.0.0.1:{port}/"))

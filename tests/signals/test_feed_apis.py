@@ -76,6 +76,18 @@ def at(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
+PRICES = answers.document(answers.series(answers.period({1: 80.0, 2: -20.0, 3: 100.0})))
+
+
+async def electricity(feeds: Feeds, port: int, base: Path) -> PolicySet:
+    (base / "token").write_text(TOKEN, encoding="utf-8")
+    figures = [{"key": "de", "zone": "10Y1001A1001A82H"}]
+    spec = {"type": "entsoe", "url": f"{at(port)}/api", "entsoe": figures, "addresses": "private"}
+    policy = fed("de", **spec, credentials={"file": "token"}, currency="EUR", rates={"EUR": 1.0})
+    await feeds.apply(policy, base)
+    return policy
+
+
 async def test_an_hour_of_a_namespace_becomes_a_price_of_tokens(feeds: Feeds, tmp_path: Path) -> None:
     answer = {"code": 200, "status": "success", "data": [{"vllm": answers.allocation("vllm")}]}
     server = Server(says(answer))
@@ -119,6 +131,33 @@ async def test_a_server_that_wants_to_be_left_alone_is(feeds: Feeds, tmp_path: P
         await feeds.apply(fed("nd", **spec), tmp_path)
     assert (feeds.slept, feeds.failed) == ([900.0], ["prices"])
     assert feeds.feeds.states()[0].error == "HTTP 429, busy"
+
+
+async def test_so_is_the_server_of_a_plain_document(feeds: Feeds, tmp_path: Path) -> None:
+    server = Server(says("", 503, retry_after="7"), says("", 503), says({"eu": 2.0}))
+    async with serving(server.handle) as port:
+        spec = {"type": "http", "url": at(port), "map": [{"pointer": "/eu", "key": "eu", "unit": "usdPerGpuHour"}]}
+        await feeds.apply(fed("eu", **spec), tmp_path)
+        await feeds.refresh()
+        await feeds.refresh()
+    # Asked again by the feed itself and not within a read, which would hold up the start.
+    assert (feeds.paused, feeds.slept[:2], len(server.asked)) == ([], [7.0, 2.0], 3)
+    assert rates(feeds) == {"eu": Rate(1000.0, 2.0, "GPU-hour")}
+
+
+async def test_a_series_that_begins_later_says_nothing_of_now(feeds: Feeds, tmp_path: Path) -> None:
+    server = Server(says(PRICES), says(answers.document(answers.series(answers.period({1: 9.0}, day=21)))))
+    feeds.now = answers.MIDNIGHT + 60.0
+    async with serving(server.handle) as port:
+        await electricity(feeds, port, tmp_path)
+        first = feeds.now
+        feeds.now += 3600.0
+        while len(server.asked) == 1:
+            await feeds.refresh()
+    state = feeds.feeds.states()[0]
+    assert state.refreshed_at is not None
+    assert state.error == "de: no price was published for this hour"
+    assert rates(feeds)["de"].at >= first
 
 
 async def test_a_feed_of_the_internet_does_not_ask_this_machine_unless_told_to(feeds: Feeds, tmp_path: Path) -> None:
@@ -188,18 +227,6 @@ async def test_the_price_list_is_asked_for_with_aws_own_variables(
         await feeds.refresh()
     assert rates(feeds) == {"p5": Rate(1000.0, 98.32, "hour")}
     assert "Credential=AKID/" in server.asked[-1].headers["authorization"]
-
-
-PRICES = answers.document(answers.series(answers.period({1: 80.0, 2: -20.0, 3: 100.0})))
-
-
-async def electricity(feeds: Feeds, port: int, base: Path) -> PolicySet:
-    (base / "token").write_text(TOKEN, encoding="utf-8")
-    figures = [{"key": "de", "zone": "10Y1001A1001A82H"}]
-    spec = {"type": "entsoe", "url": f"{at(port)}/api", "entsoe": figures, "addresses": "private"}
-    policy = fed("de", **spec, credentials={"file": "token"}, currency="EUR", rates={"EUR": 1.0})
-    await feeds.apply(policy, base)
-    return policy
 
 
 async def test_the_hours_price_comes_when_its_hour_does_asked_again_or_not(feeds: Feeds, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from penstock_policies.decision import EngineMemory, Note, Stage
 from penstock_policies.engine.conversion import of_tokens, usd_per_million
 from penstock_policies.engine.plausible import fault, jumps, patience
 from penstock_policies.engine.sanitise import plausible_time, refusal
-from penstock_policies.feeds import Basis, CostFeedSpec
+from penstock_policies.feeds import Basis
 from penstock_policies.observations import Observations
 from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import Cluster
@@ -59,9 +59,8 @@ class Seen(NamedTuple):
     prompt_ratio: float | None = None
 
 
-def remembered_as(spec: CostFeedSpec, key: str) -> str:
+def remembered_as(basis: Basis, key: str) -> str:
     """Name what a figure is remembered by: a price by the hour says nothing of one by the GPU-hour."""
-    basis = spec.basis_of(key)
     return key if basis is Basis.TOKENS else f"{key} per {basis}"
 
 
@@ -71,11 +70,13 @@ def judge_prices(policy: PolicySet, observations: Observations, memory: EngineMe
     good: Pairs = {}
     doubts: Pairs = {}
     ratios: dict[str, dict[str, float]] = {}
+    bases = {name: feed.spec.bases() for name, feed in policy.feeds.items()}
     for feed in sorted(policy.feeds):
         users, spec = _users(policy, feed), policy.feeds[feed].spec
         good[feed], doubts[feed] = {}, {}
         for key in sorted(users):
-            basis, slot = spec.basis_of(key), remembered_as(spec, key)
+            basis = bases[feed].get(key, Basis.TOKENS)
+            slot = remembered_as(basis, key)
             last, ratio = memory.prices.get(feed, {}).get(slot), memory.prompt_ratios.get(feed, {}).get(key)
             seen = _seen(observations, feed, key, basis)
             if seen is None:
@@ -97,7 +98,7 @@ def judge_prices(policy: PolicySet, observations: Observations, memory: EngineMe
             if doubt is not None:
                 doubts[feed][slot] = doubt
     clusters = {
-        name: _resolve(policy, policy.clusters[name], good, ratios, memory.paces.get(name), now=now)
+        name: _resolve(policy, policy.clusters[name], bases, good, ratios, pace=memory.paces.get(name), now=now)
         for name in sorted(policy.clusters)
     }
     return Prices(_with_unknown_as_dearest(clusters, notes), good, doubts, tuple(notes), ratios)
@@ -167,21 +168,22 @@ def _plausible_ratio(ratio: float | None) -> float | None:
 def _resolve(
     policy: PolicySet,
     cluster: Cluster,
+    bases: Mapping[str, Mapping[str, Basis]],
     good: Pairs,
     ratios: Mapping[str, Mapping[str, float]],
-    pace: tuple[float, float] | None,
     *,
+    pace: tuple[float, float] | None,
     now: float,
 ) -> ClusterPrice | None:
     cost = cluster.spec.cost
     if cost.feed is not None and cost.key is not None and cost.feed in policy.feeds:
-        spec = policy.feeds[cost.feed].spec
-        last = good.get(cost.feed, {}).get(remembered_as(spec, cost.key))
+        basis = bases[cost.feed].get(cost.key, Basis.TOKENS)
+        last = good.get(cost.feed, {}).get(remembered_as(basis, cost.key))
         if last is not None:
             age = max(0.0, now - last[1])
-            stale = age > spec.max_age
+            stale = age > policy.feeds[cost.feed].spec.max_age
             ratio = ratios.get(cost.feed, {}).get(cost.key) if cost.declared_prompt_ratio is None else None
-            fed = _fed(cluster, spec.basis_of(cost.key), last[0], ratio, pace)
+            fed = _fed(cluster, basis, last[0], ratio, pace)
             if fed is not None and (not stale or cost.usd_per_million_tokens is None):
                 source = f"feed {cost.feed}{' (stale)' if stale else ''}"
                 told = f": {fed.told}" if fed.told else ""
