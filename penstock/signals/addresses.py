@@ -5,6 +5,7 @@ internet must not be led to a machine's metadata service or into the private net
 guard, at each connection anew, and an address that stands in the URL is judged before anything is asked.
 """
 
+import errno
 import ipaddress
 import socket
 from typing import Final
@@ -25,6 +26,13 @@ _METADATA: Final = frozenset(
 
 class AddressRefusedError(OSError):
     """An address that the feed's ``addresses`` does not allow."""
+
+    def __init__(self, text: str) -> None:
+        # What aiohttp tells of an error of a resolver is its `strerror`.
+        super().__init__(errno.EACCES, text)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 def refusal(address: str, reach: Reach) -> str:

@@ -173,6 +173,7 @@ class CostFeeds:
         reader = reader_of(spec, assignment.base, assignment.wanted, asker, self._clock)
         # What was read by another specification is no reading of this one.
         self._readings.pop(name, None)
+        self._figures.pop(name, None)
         while True:
             pause = await self._refresh(name, reader, assignment)
             self._tried[name].set()

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import cycle
 from typing import Any, TypeVar
 
 import pytest
@@ -17,10 +18,10 @@ from hypothesis import strategies as st
 
 from penstock_policies.decision import Decision
 from penstock_policies.engine import decide
-from penstock_policies.observations import EndpointProbe, EngineLoad, Intensity, Load, Observations, Price, Spend
+from penstock_policies.observations import EndpointProbe, EngineLoad, Intensity, Load, Observations, Price, Rate, Spend
 from penstock_policies.overrides import Drain, Overrides
 from penstock_policies.policyset import PolicySet
-from penstock_policies.schema import Budget, Cluster, TrafficPolicy
+from penstock_policies.schema import Budget, Cluster, CostFeed, TrafficPolicy
 from tests.engine.engine_world import (
     CLASSES,
     MODEL,
@@ -63,6 +64,26 @@ def examples(count: int) -> Callable[[_Test], _Test]:
     return decorate
 
 
+POWER: dict[str, Any] = {"power": {"idleKw": 1.0, "loadedKw": 5.0, "pue": 1.2}}
+HOURS = CostFeed.model_validate(
+    {
+        "apiVersion": "penstock/v1",
+        "kind": "CostFeed",
+        "metadata": {"name": "hours"},
+        "spec": {
+            "type": "file",
+            "path": "hours.json",
+            "maxAge": "10m",
+            "map": [
+                {"pointer": f"/{name}", "key": name, "unit": unit}
+                for name, unit in zip(NAMES, cycle(("usdPerGpuHour", "usdPerHour", "usdPerKwh")), strict=False)
+            ],
+        },
+    }
+)
+"""Prices of machines' time and of electricity, by the names of clusters."""
+
+
 @st.composite
 def clusters(draw: st.DrawFn) -> list[Cluster]:
     return [draw(_cluster(name)) for name in NAMES[: draw(st.integers(1, 4))]]
@@ -76,7 +97,9 @@ def _cluster(draw: st.DrawFn, name: str) -> Cluster:
     capacity: dict[str, Any] = {"concurrency": draw(st.integers(1, 200))}
     if draw(st.booleans()):
         capacity |= {"tokensPerSecond": draw(st.sampled_from([10.0, 2000.0])), "promptTokensPerSecond": 20_000.0}
-    more: dict[str, Any] = {"capacity": capacity, "latency": latency}
+    # Some priced by time lack what would make that a price of tokens: the loader's business, and the engine stands it.
+    capacity |= draw(st.sampled_from([{}, {"gpus": 8}]))
+    more: dict[str, Any] = {"capacity": capacity, "latency": latency, **draw(st.sampled_from([{}, POWER]))}
     if draw(st.integers(0, 3)) == 0:
         more["spot"] = {"confidence": draw(st.sampled_from(["10%", "70%", "100%"]))}
     if draw(st.booleans()):
@@ -87,7 +110,7 @@ def _cluster(draw: st.DrawFn, name: str) -> Cluster:
         site=draw(st.sampled_from(["on_prem", "cloud", "edge"])),
         region=draw(st.sampled_from(["eu-west", "eu-central", "us-east"])),
         price=draw(st.one_of(st.none(), st.just(0.0), st.floats(1e-3, 10))),
-        feed=draw(st.sampled_from([None, "cloud-prices", "other-prices"])),
+        feed=draw(st.sampled_from([None, "cloud-prices", "other-prices", "hours"])),
         endpoints=draw(st.integers(1, 3)),
         models=models,
         versions=draw(st.dictionaries(st.sampled_from(models), st.sampled_from(["v1", "v2", "v3"]))),
@@ -167,7 +190,7 @@ def fleets(draw: st.DrawFn) -> PolicySet:
         policies=[draw(policies(f"p{index}", names)) for index in range(draw(st.integers(1, 3)))],
         rules=rules,
         regions=REGIONS[: draw(st.integers(1, 2))],
-        feeds=[feed(), feed("other-prices", max_age="20s"), carbon_feed("grid")],
+        feeds=[feed(), feed("other-prices", max_age="20s"), carbon_feed("grid"), HOURS],
         budgets=draw(budgets(names)),
     )
 
@@ -185,10 +208,11 @@ def _reports(*, wild: bool) -> tuple[st.SearchStrategy[Any], ...]:
     return (
         st.builds(EndpointProbe, ages, count, count),
         st.builds(Load, ages, figure, figure, figure, st.integers(0, 3), maybe, maybe, maybe, maybe),
-        st.builds(Price, ages, figure),
+        st.builds(Price, ages, figure, maybe),
         st.builds(EngineLoad, ages, maybe, maybe, maybe, maybe, maybe),
         st.builds(Intensity, ages, figure),
         st.builds(Spend, ages, began, figure),
+        st.builds(Rate, ages, figure, st.sampled_from(["GPU-hour", "hour", "kWh", "fortnight"])),
     )
 
 
@@ -196,8 +220,8 @@ def observations(policy: PolicySet, now: float, figure: st.SearchStrategy[float]
     """Observations of what the policy has and of things it never heard of, wrong in every way where ``figure`` is."""
     names = st.sampled_from([*policy.clusters, "unknown"])
     endpoints = sorted({one.key for each in policy.clusters.values() for one in each.spec.endpoints})
-    probe, load, price, engine, intensity, spend = _reports(wild=figure is garbage)
-    feeds = st.sampled_from(["cloud-prices", "other-prices", "grid", "unknown"])
+    probe, load, price, engine, intensity, spend, rate = _reports(wild=figure is garbage)
+    feeds = st.sampled_from(["cloud-prices", "other-prices", "grid", "hours", "unknown"])
     return st.builds(
         Observations,
         st.dictionaries(names, st.dictionaries(st.sampled_from([*endpoints, "unknown"]), probe, max_size=6)),
@@ -206,6 +230,7 @@ def observations(policy: PolicySet, now: float, figure: st.SearchStrategy[float]
         st.dictionaries(names, engine),
         st.dictionaries(feeds, st.dictionaries(names, intensity)),
         st.dictionaries(st.sampled_from([*policy.budgets, "unknown"]), spend),
+        rates=st.dictionaries(feeds, st.dictionaries(names, rate)),
     ).map(lambda seen: timed(seen, lambda age: now + age))
 
 
@@ -221,6 +246,7 @@ def timed(seen: Observations, at: Callable[[float], float]) -> Observations:
             name: replace(one, at=at(one.at), period_start=at(one.period_start) // 86_400 * 86_400)
             for name, one in seen.spend.items()
         },
+        rates={name: {key: replace(one, at=at(one.at)) for key, one in by.items()} for name, by in seen.rates.items()},
     )
 
 

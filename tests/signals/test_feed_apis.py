@@ -162,8 +162,9 @@ async def test_a_series_that_begins_later_says_nothing_of_now(feeds: Feeds, tmp_
 
 async def test_a_feed_of_the_internet_does_not_ask_this_machine_unless_told_to(feeds: Feeds, tmp_path: Path) -> None:
     figures = [{"key": "nd", "region": "westeurope", "sku": answers.SKU}]
-    await feeds.apply(fed("nd", type="azure", url="http://127.0.0.1:9/", azure=figures), tmp_path)
-    assert "not public (spec.addresses is public)" in feeds.feeds.states()[0].error
+    for host in ("127.0.0.1", "localhost"):
+        await feeds.apply(fed("nd", type="azure", url=f"http://{host}:9/", azure=figures), tmp_path)
+        assert "not public (spec.addresses is public)" in feeds.feeds.states()[0].error
 
 
 async def test_spot_prices_are_asked_for_with_a_signature_that_holds(feeds: Feeds, tmp_path: Path) -> None:
