@@ -1,6 +1,6 @@
 """What the engine makes of the feeds' figures: a feed that is read well may still say nothing it believes. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from penstock_policies.decision import Decision, Stage
@@ -66,28 +66,24 @@ class AcceptedFigure:
 def accepted_figures(policy: PolicySet, decision: Decision) -> list[AcceptedFigure]:
     """List what is gone by of every feed, in the feed's own unit, sorted."""
     bases = {name: feed.spec.bases() for name, feed in policy.feeds.items()}
-    found = []
-    for feed, key in sorted(set(_used(policy))):
-        if feed not in policy.feeds:
-            continue
-        carbon = policy.feeds[feed].spec.measures == "carbon"
-        basis = bases[feed].get(key, Basis.TOKENS)
-        memory = decision.memory.carbon if carbon else decision.memory.prices
-        known = memory.get(feed, {}).get(remembered_as(basis, key))
-        if known is not None:
-            unit = "g CO2/Mtok" if carbon else f"USD/{basis}"
-            found.append(AcceptedFigure(feed, key, known[0], unit, max(0.0, decision.at - known[1])))
-    return found
+    found: set[tuple[str, str, float, str, float]] = set()
+    for cluster in policy.clusters.values():
+        cost, carbon = cluster.spec.cost, cluster.spec.carbon
+        if cost.feed in bases and cost.key is not None:
+            basis = bases[cost.feed].get(cost.key, Basis.TOKENS)
+            known = decision.memory.prices.get(cost.feed, {}).get(remembered_as(basis, cost.key))
+            if known is not None:
+                found.add((cost.feed, cost.key, known[0], f"USD/{basis}", known[1]))
+        if carbon.feed in bases and carbon.key is not None:
+            known = decision.memory.carbon.get(carbon.feed, {}).get(carbon.key)
+            if known is not None:
+                found.add((carbon.feed, carbon.key, known[0], "g CO2/Mtok", known[1]))
+    return [
+        AcceptedFigure(feed, key, figure, unit, max(0.0, decision.at - at))
+        for feed, key, figure, unit, at in sorted(found)
+    ]
 
 
 def accepted_ages(policy: PolicySet, decision: Decision) -> Mapping[tuple[str, str], float]:
     """Give, by feed and key, the seconds since the figure was read that a decision went by."""
     return {(one.feed, one.key): one.age for one in accepted_figures(policy, decision)}
-
-
-def _used(policy: PolicySet) -> Iterator[tuple[str, str]]:
-    for cluster in policy.clusters.values():
-        cost, carbon = cluster.spec.cost, cluster.spec.carbon
-        for feed, key in ((cost.feed, cost.key), (carbon.feed, carbon.key)):
-            if feed is not None and key is not None:
-                yield feed, key
