@@ -26,21 +26,26 @@ async def hold(conversation: Conversation, asker: Asker, allowance: Allowance) -
         PriceDocumentError: it did, with something that cannot be read or has no figure at all.
 
     """
+    # Not closed at the end: a reading that is cancelled may still be running in its thread.
+    ask = _begun(conversation)
+    while isinstance(ask, Ask):
+        try:
+            answer = await asker.answer(ask, allowance)
+        except AskError as error:
+            ask = _thrown(conversation, error)
+            continue
+        if len(answer.body) > _LARGE:
+            ask = await asyncio.to_thread(_sent, conversation, answer)
+        else:
+            ask = _sent(conversation, answer)
+    return ask
+
+
+def _begun(conversation: Conversation) -> Ask | Reading:
     try:
-        ask: Ask | Reading = next(conversation)
-        while isinstance(ask, Ask):
-            try:
-                answer = await asker.answer(ask, allowance)
-            except AskError as error:
-                ask = _thrown(conversation, error)
-                continue
-            if len(answer.body) > _LARGE:
-                ask = await asyncio.to_thread(_sent, conversation, answer)
-            else:
-                ask = _sent(conversation, answer)
-        return ask
-    finally:
-        conversation.close()
+        return next(conversation)
+    except StopIteration as done:
+        return _end(done)
 
 
 def _sent(conversation: Conversation, answer: Answer) -> Ask | Reading:

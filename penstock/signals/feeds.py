@@ -186,10 +186,12 @@ class CostFeeds:
         while True:
             held, now = self._readings.get(name), self._clock()
             until = held.as_of(now).until if held is not None else None
-            if until is None or until - now >= left:
+            # What was published is stood by as time goes on, and must not look old in the middle of a long hour.
+            look = None if until is None else min(until - now, assignment.spec.max_age / 2)
+            if look is None or look >= left:
                 await self._sleep(left)
                 return
-            nap = max(LEAST_WAIT, until - now)
+            nap = max(LEAST_WAIT, look)
             left -= nap
             await self._sleep(nap)
             if held is not None:
@@ -223,9 +225,11 @@ class CostFeeds:
         now, spec, last = self._clock(), assignment.spec, self._figures.get(name)
         reading = held.as_of(now)
         self._readings[name] = held
-        if not reading.figures:
+        if not reading.figures and reading.refused:
             # A series that has run out: its last figure stands, and grows older.
             self._states[name] = replace(state, error=state.error or reading.trouble)
+            if before is not None:
+                _tell(before, self._states[name])
             return
         changes = self._changes.setdefault(name, Changes(spec.max_age, spec.max_unchanged))
         times = changes.times(reading.figures, assignment.wanted, now)

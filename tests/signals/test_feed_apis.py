@@ -43,7 +43,7 @@ def priced(key: str) -> Cluster:
 
 
 def fed(key: str, **spec: Any) -> PolicySet:
-    return policy_set([priced(key)], [feed("prices", refresh="1h", maxAge="2h", **spec)])
+    return policy_set([priced(key)], [feed("prices", **{"refresh": "1h", "maxAge": "2h", **spec})])
 
 
 def rates(feeds: Feeds) -> dict[str, Rate]:
@@ -79,11 +79,11 @@ def at(port: int) -> str:
 PRICES = answers.document(answers.series(answers.period({1: 80.0, 2: -20.0, 3: 100.0})))
 
 
-async def electricity(feeds: Feeds, port: int, base: Path) -> PolicySet:
+async def electricity(feeds: Feeds, port: int, base: Path, **more: Any) -> PolicySet:
     (base / "token").write_text(TOKEN, encoding="utf-8")
     figures = [{"key": "de", "zone": "10Y1001A1001A82H"}]
     spec = {"type": "entsoe", "url": f"{at(port)}/api", "entsoe": figures, "addresses": "private"}
-    policy = fed("de", **spec, credentials={"file": "token"}, currency="EUR", rates={"EUR": 1.0})
+    policy = fed("de", **spec, credentials={"file": "token"}, currency="EUR", rates={"EUR": 1.0}, **more)
     await feeds.apply(policy, base)
     return policy
 
@@ -254,6 +254,24 @@ async def test_the_hours_price_comes_when_its_hour_does_asked_again_or_not(feeds
         feeds.now = answers.MIDNIGHT + 25 * 3600.0
         await feeds.refresh()
         assert rates(feeds) == {"de": Rate(last, -0.02, "kWh")}
+
+
+async def test_a_published_price_does_not_look_old_in_the_middle_of_its_hour(feeds: Feeds, tmp_path: Path) -> None:
+    server = Server(says(PRICES))
+    feeds.now = answers.MIDNIGHT + 4 * 3600.0
+    async with serving(server.handle) as port:
+        await electricity(feeds, port, tmp_path, maxAge="10m")
+        for _ in range(3):
+            feeds.now += 300.0
+            await feeds.refresh()
+    assert feeds.slept[:4] == [300.0] * 4
+    assert (rates(feeds)["de"].at, len(server.asked)) == (feeds.now, 1)
+
+
+async def test_a_feed_that_nobody_takes_a_price_from_is_well(feeds: Feeds, tmp_path: Path) -> None:
+    figures = [{"key": "nd", "region": "westeurope", "sku": answers.SKU}]
+    await feeds.apply(policy_set([], [feed("prices", type="azure", azure=figures)]), tmp_path)
+    assert (feeds.feeds.states()[0].error, feeds.feeds.states()[0].refreshed_at) == ("", 1000.0)
 
 
 async def test_no_log_state_or_board_tells_the_token(
