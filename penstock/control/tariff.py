@@ -70,7 +70,7 @@ class Tariff:
         """``before``, of the same policy set, lends what does not change with prices."""
         self.policy: Final = policy
         self.units: Final[Mapping[str, Unit]] = _units(policy, decision)
-        self._sizes: Final[Mapping[RowKey, Sizes]] = {key: row.tokens for key, row in decision.rows.items()}
+        self._sizes: Final[Mapping[RowKey, Sizes]] = {key: _sane(row.tokens) for key, row in decision.rows.items()}
         self._offers: dict[tuple[str, ...], tuple[Unit, ...]] = {}
         """Clusters to those of them that may be the cheapest of all for some mix of tokens."""
         self._elsewhere: dict[RowKey, Elsewhere] = {}
@@ -201,14 +201,13 @@ def flows(tariff: Tariff, decision: Decision) -> list[Flow]:
     for key, row in decision.rows.items():
         if not _amount(row.demand) or row.demand == 0 or key.policy not in tariff.policy.policies:
             continue
-        sized = any(row.tokens)
+        sized = any(_sane(row.tokens))
         for name, weight in row.weights.items():
             unit = tariff.units.get(name)
             if weight <= 0 or unit is None:
                 continue
             sizes = row.tokens if sized else unit.sizes
-            if _amount(sizes[0]) and _amount(sizes[1]):
-                found.append(Flow(key, name, row.demand * weight / TOTAL_WEIGHT, sizes))
+            found.append(Flow(key, name, row.demand * weight / TOTAL_WEIGHT, sizes))
     return found
 
 
@@ -246,11 +245,16 @@ def _units(policy: PolicySet, decision: Decision) -> dict[str, Unit]:
             prompt=usd_of_request(cluster, view.price, (1.0, 0.0), told),
             output=usd_of_request(cluster, view.price, (0.0, 1.0), told),
             ratio=cluster.spec.cost.prompt_price_ratio if told is None else told,
-            sizes=view.tokens,
+            sizes=_sane(view.tokens),
             site=cluster.spec.site,
             region=cluster.spec.region,
         )
     return units
+
+
+def _sane(sizes: Sizes) -> Sizes:
+    """Take sizes that are no amounts for unknown: one NaN in a sum would never leave it again."""
+    return sizes if _amount(sizes[0]) and _amount(sizes[1]) else (0.0, 0.0)
 
 
 def _amount(figure: float) -> bool:

@@ -1,5 +1,6 @@
 """What requests cost, and what they would have cost elsewhere."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from penstock.control.entries import added_up, rates, valued
 from penstock.control.tariff import Tariff, flows
 from penstock.signals.usage import Usage
-from penstock.state.ledger import AccrualKey, Accrued, Amounts, Entries, LedgerKey
+from penstock.state.ledger import AccrualKey, Accrued, Amounts, Entries, LedgerKey, amounts_of
 from penstock_policies.decision import Decision
 from penstock_policies.policyset import ANY_MODEL, PolicySet
 from tests.control.ledger_world import (
@@ -59,6 +60,22 @@ def test_figures_that_are_no_amounts_cost_nothing(demand: float) -> None:
     policy = policy_of()
     decision = decision_of(policy, cloud=0.5, demand=demand)
     assert flows(Tariff(policy, decision), decision) == []
+
+
+@pytest.mark.parametrize("size", [float("nan"), float("inf"), -1.0])
+def test_sizes_that_are_no_amounts_never_reach_a_sum(size: float) -> None:
+    policy = policy_of()
+    decision = decision_of(policy, cloud=0.5)
+    odd = replace(
+        decision,
+        rows={key: replace(row, tokens=(size, 200.0)) for key, row in decision.rows.items()},
+        clusters={name: replace(view, tokens=(100.0, size)) for name, view in decision.clusters.items()},
+    )
+    tariff = Tariff(policy, odd)
+    amounts = [tariff.estimated(flow)[1] for flow in flows(tariff, odd)]
+    amounts += measured(policy, odd, cloud=Usage(requests=1, unmetered=1)).values()
+    assert len(amounts) == 3
+    assert all(math.isfinite(figure) and figure >= 0 for each in amounts for figure in amounts_of(each))
 
 
 def test_counted_requests_cost_what_their_tokens_cost() -> None:
