@@ -38,7 +38,7 @@ spec:
   endpoints: [{{address: 127.0.0.1, port: {onprem}}}]
   capacity: {{concurrency: 64}}
   cost: {{usdPerMillionTokens: 1}}
-  health: {{interval: 200ms, timeout: 150ms, unhealthyThreshold: 2, healthyThreshold: 1, rampInterval: 100ms}}
+  health: {{interval: 200ms, timeout: 5s, unhealthyThreshold: 2, healthyThreshold: 1, rampInterval: 100ms}}
 ---
 apiVersion: penstock/v1
 kind: Cluster
@@ -51,7 +51,7 @@ spec:
   endpoints: [{{address: 127.0.0.1, port: {cloud}}}]
   capacity: {{concurrency: 64}}
   cost: {{feed: prices, key: cloud, usdPerMillionTokens: 2}}
-  health: {{interval: 200ms, timeout: 150ms, unhealthyThreshold: 2, healthyThreshold: 1, rampInterval: 100ms}}
+  health: {{interval: 200ms, timeout: 5s, unhealthyThreshold: 2, healthyThreshold: 1, rampInterval: 100ms}}
 ---
 apiVersion: penstock/v1
 kind: Listener

@@ -98,7 +98,7 @@ async def test_a_figure_that_never_changes_again_is_frozen_however_often_it_is_r
 async def test_probes_that_all_fail_together_are_distrusted_and_nobody_is_refused(tmp_path: Path) -> None:
     async with lies(tmp_path) as it:
         for engine in it.engines.values():
-            await engine.set_fault(Fault(FaultMode.HANG))
+            await engine.set_fault(Fault(FaultMode.ERROR_503))
 
         async def frozen() -> bool:
             return "failed together" in (await it.world.ask("/api/v1/status"))["engine"]["frozen"]
@@ -116,7 +116,7 @@ async def test_probes_that_all_fail_together_are_distrusted_and_nobody_is_refuse
 async def test_requests_that_succeed_outrank_a_probe_that_fails(tmp_path: Path) -> None:
     async with lies(tmp_path) as it, it.edge() as edge:
         edge.clusters = WELL
-        await it.engines["cloud"].set_fault(Fault(FaultMode.HANG))
+        await it.engines["cloud"].set_fault(Fault(FaultMode.ERROR_503))
 
         async def failing() -> bool:
             endpoints = (await it.cluster("cloud"))["health"]["endpoints"]
