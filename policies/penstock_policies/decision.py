@@ -83,6 +83,8 @@ class ClusterHealth:
     """When it last went DOWN; 0 for never."""
     erring_since: float = 0.0
     """Since when most of its requests have failed without a break; 0 while they do not."""
+    late_since: float = 0.0
+    """Since when its first tokens have been far too late without a break, though it has little to do; 0 while not."""
 
 
 @dataclass(frozen=True, slots=True)

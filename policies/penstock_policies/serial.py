@@ -186,7 +186,11 @@ def _plain_row(row: Row) -> dict[str, Any]:
 
 def _shallow(value: BudgetView | ClusterHealth | ClusterView | EngineMemory | Note | Turns) -> dict[str, Any]:
     # dataclasses.asdict copies every leaf deeply, which for a large fleet costs more than deciding.
-    return {name: getattr(value, name) for name in _FIELDS[type(value)]}
+    plain = {name: getattr(value, name) for name in _FIELDS[type(value)]}
+    if plain.get("late_since") == 0:
+        # Younger than many a record, and seldom anything else.
+        del plain["late_since"]
+    return plain
 
 
 def _decision(plain: dict[str, Any]) -> Decision:
@@ -223,6 +227,7 @@ def _healths(plain: dict[str, Any]) -> dict[str, ClusterHealth]:
             hold=health["hold"],
             fell_at=health["fell_at"],
             erring_since=health["erring_since"],
+            late_since=health.get("late_since", 0.0),
         )
         for name, health in plain.items()
     }

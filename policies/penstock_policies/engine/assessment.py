@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from penstock_policies.decision import ClusterHealth, Decision, HealthState, Note, Stage
 from penstock_policies.engine.health import UNHEARD, Judgement, Look, Sight, judge, look
+from penstock_policies.engine.lateness import late_from
 from penstock_policies.engine.sanitise import Facts
 from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import Cluster
@@ -70,10 +71,13 @@ def assess(policy: PolicySet, facts: Facts, previous: Decision | None, now: floa
     elapsed = max(0.0, now - previous.at) if previous is not None else 0.0
     outer = {name: one for name, one in policy.clusters.items() if one.spec.health.vantage is Vantage.EDGE}
     regions = policy.regions() if outer else ()
-    own = judge(look(_own_sight(policy, facts, previous, outer=outer, elapsed=elapsed), now), now)
+    late = late_from(policy, facts, now)
+    own = judge(look(_own_sight(policy, facts, previous, outer, elapsed=elapsed, late=late), now), now)
     if not outer:
         return Assessment(own.clusters, own.frozen, own.notes, own.outcomes, own.unheard)
-    looks = {region: look(_edge_sight(outer, facts, previous, region, elapsed), now) for region in regions}
+    looks = {
+        region: look(_edge_sight(outer, facts, previous, region, elapsed=elapsed, late=late), now) for region in regions
+    }
     edges = {region: judge(seen, now, _confirmed(region, looks)) for region, seen in looks.items()}
     clusters = {**own.clusters, **{name: _at_best(name, edges, previous, now) for name in outer}}
     return Assessment(
@@ -91,7 +95,13 @@ def assess(policy: PolicySet, facts: Facts, previous: Decision | None, now: floa
 
 
 def _own_sight(
-    policy: PolicySet, facts: Facts, previous: Decision | None, *, outer: Mapping[str, Cluster], elapsed: float
+    policy: PolicySet,
+    facts: Facts,
+    previous: Decision | None,
+    outer: Mapping[str, Cluster],
+    *,
+    elapsed: float,
+    late: Mapping[str, float],
 ) -> Sight:
     """What the control plane sees of the clusters it probes itself."""
     if outer:
@@ -103,11 +113,18 @@ def _own_sight(
         outcomes=previous.memory.outcomes if previous is not None else {},
         frozen=previous.frozen if previous is not None else "",
         elapsed=elapsed,
+        late_from=late,
     )
 
 
 def _edge_sight(
-    clusters: Mapping[str, Cluster], facts: Facts, previous: Decision | None, region: str, elapsed: float
+    clusters: Mapping[str, Cluster],
+    facts: Facts,
+    previous: Decision | None,
+    region: str,
+    *,
+    elapsed: float,
+    late: Mapping[str, float],
 ) -> Sight:
     """What a region sees. What was held of all of them stands in where nothing is held of the region yet.
 
@@ -118,7 +135,7 @@ def _edge_sight(
     known = {name: {**told.get(name, {}), **facts.probes[name]} for name in clusters if name in facts.probes}
     seen = replace(facts, probes={**told, **known}, load=load)
     if previous is None:
-        return Sight(clusters, seen, {}, {}, "", elapsed)
+        return Sight(clusters, seen, {}, {}, "", elapsed, late)
     return Sight(
         clusters=clusters,
         facts=seen,
@@ -126,6 +143,7 @@ def _edge_sight(
         outcomes=previous.memory.edge_outcomes.get(region, {}),
         frozen=previous.frozen_regions.get(region, ""),
         elapsed=elapsed,
+        late_from=late,
     )
 
 

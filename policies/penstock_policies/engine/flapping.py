@@ -11,6 +11,7 @@ from penstock_policies.decision import ClusterHealth, HealthState
 _QUIET: Final = 600.0
 """Seconds UP after which earlier falls are forgiven."""
 _FIRST_HOLD: Final = 10.0
+_LATE_HOLD: Final = 90.0
 _LONGEST_HOLD: Final = 600.0
 
 
@@ -24,6 +25,11 @@ def hold_after_fall(health: ClusterHealth, now: float) -> float:
 def hold_after_grey_fall(health: ClusterHealth, now: float) -> float:
     """Give the same where probes succeeded all along, so that nothing but time can tell when to try again."""
     return max(_FIRST_HOLD, hold_after_fall(health, now))
+
+
+def hold_after_late_fall(health: ClusterHealth, now: float) -> float:
+    """Give the same where first tokens were late, which is known of the last minute as a whole."""
+    return max(_LATE_HOLD, hold_after_fall(health, now))
 
 
 def held_down(health: ClusterHealth, now: float) -> bool:

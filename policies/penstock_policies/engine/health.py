@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from penstock_policies.decision import ClusterHealth, HealthState, Note, Stage
-from penstock_policies.engine.flapping import held_down, hold_after_fall, hold_after_grey_fall
+from penstock_policies.engine.flapping import held_down, hold_after_fall, hold_after_grey_fall, hold_after_late_fall
+from penstock_policies.engine.lateness import is_late
 from penstock_policies.engine.sanitise import LOAD_AGE, Facts, error_share, total_load
 from penstock_policies.observations import EndpointProbe, Load
 from penstock_policies.schema import Cluster
@@ -41,7 +42,11 @@ _THIN = 2.0
 UNHEARD = 30.0
 """Seconds after which a cluster that was probed and no more is, nor proven alive by its requests, gets no more than it
 has: it may be well, and nobody would know if it were not."""
+_LATE_SPAN = 30.0
+"""Seconds for which first tokens must be far too late, which is measured over a minute, before that is believed."""
 _FAILED_TOGETHER = "probes of"
+_FAILING_GREEN = "requests fail though probes succeed"
+_LATE_GREEN = "first tokens are far too late though probes succeed and it has little to do"
 _NOTHING_HEARD = "every probe and load report is stale"
 
 
@@ -57,6 +62,8 @@ class Sight:
     frozen: str
     elapsed: float
     """Seconds since."""
+    late_from: Mapping[str, float]
+    """Cluster that has little to do to the seconds from which its first tokens are far too late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,8 @@ class Reading:
     """Requests a second, where that is enough to prove anything; 0 otherwise."""
     wearing: bool
     """Most requests fail, of those counted over a longer time."""
+    late: bool
+    """First tokens are far too late, though it has little to do."""
     heard: float
     """When its probes last said anything; infinite where nobody ever probed it."""
 
@@ -111,7 +120,7 @@ def look(sight: Sight, now: float) -> Look:
     before = {name: _before(sight, name, now) for name in sorted(sight.clusters)}
     outcomes = _outcomes(sight, now)
     readings = {
-        name: _read(sight.clusters[name], sight.facts, held, outcomes[name], now=now) for name, held in before.items()
+        name: _read(sight, sight.clusters[name], held, outcomes[name], now=now) for name, held in before.items()
     }
     return Look(sight, before, outcomes, readings)
 
@@ -133,14 +142,14 @@ def judge(seen: Look, now: float, confirmed: frozenset[str] = frozenset()) -> Ju
     frozen = _NOTHING_HEARD if silent else _distrust(seen, falling, confirmed, now)
     if frozen:
         notes.append(Note(Stage.HEALTH, "inputs distrusted, health held", {"why": frozen}))
-    grey = _grey(before, readings, notes, now)
+    grey = {**_late(before, readings, notes, now), **_grey(before, readings, notes, now)}
     after = {
         name: _advance(
             sight.clusters[name],
             held,
             readings[name],
             falls=name in falling,
-            grey=name in grey,
+            grey=grey.get(name, ""),
             frozen=bool(frozen),
             now=now,
         )
@@ -185,7 +194,7 @@ def _nothing_heard(facts: Facts, readings: Mapping[str, Reading], now: float) ->
 
 def _grey(
     before: Mapping[str, ClusterHealth], readings: Mapping[str, Reading], notes: list[Note], now: float
-) -> set[str]:
+) -> dict[str, str]:
     """Name the clusters whose requests have long enough failed, unless that is so of all, and so their own fault."""
     grey = {
         name
@@ -199,8 +208,28 @@ def _grey(
         if grey:
             facts: dict[str, str | float | int] = {"clusters": ", ".join(sorted(grey))}
             notes.append(Note(Stage.HEALTH, "requests fail at every cluster though probes succeed, kept", facts))
-        return set()
-    return grey
+        return {}
+    return dict.fromkeys(grey, _FAILING_GREEN)
+
+
+def _late(
+    before: Mapping[str, ClusterHealth], readings: Mapping[str, Reading], notes: list[Note], now: float
+) -> dict[str, str]:
+    """Name the clusters whose first tokens have long been far too late, unless that is so of all."""
+    late = sorted(
+        name
+        for name, reading in readings.items()
+        if reading.late
+        and not reading.failing
+        and before[name].state is not HealthState.DOWN
+        and 0 < before[name].late_since <= now - _LATE_SPAN
+    )
+    proving = [reading.late for reading in readings.values() if reading.rate > 0]
+    if late and len(proving) > 1 and all(proving):
+        fields: dict[str, str | float | int] = {"clusters": ", ".join(late)}
+        notes.append(Note(Stage.HEALTH, "first tokens are late at every cluster, kept", fields))
+        return {}
+    return dict.fromkeys(late, _LATE_GREEN)
 
 
 def _long_enough(health: ClusterHealth, reading: Reading, now: float) -> bool:
@@ -215,7 +244,8 @@ def _before(sight: Sight, name: str, now: float) -> ClusterHealth:
     return held if held is not None else ClusterHealth(HealthState.UP, now, reason="not probed yet")
 
 
-def _read(cluster: Cluster, facts: Facts, held: ClusterHealth, outcomes: tuple[float, float], *, now: float) -> Reading:
+def _read(sight: Sight, cluster: Cluster, held: ClusterHealth, outcomes: tuple[float, float], *, now: float) -> Reading:
+    facts, limit = sight.facts, sight.late_from.get(cluster.name)
     probes = facts.probes.get(cluster.name, {})
     unhealthy: list[str] = []
     fresh = False
@@ -240,6 +270,8 @@ def _read(cluster: Cluster, facts: Facts, held: ClusterHealth, outcomes: tuple[f
         erring=proves and error_share(total) >= _ALIVE_ERRORS,
         rate=total.request_rate if proves else 0.0,
         wearing=_wearing(outcomes, total),
+        late=limit is not None
+        and is_late(facts, cluster.name, limit, now, age=_EVIDENCE_AGE, least_rate=_EVIDENCE_RATE),
         heard=max((probe.at for probe in probes.values()), default=math.inf),
     )
 
@@ -280,14 +312,16 @@ def _distrust(seen: Look, falling: set[str], confirmed: frozenset[str], now: flo
 
 
 def _advance(
-    cluster: Cluster, before: ClusterHealth, reading: Reading, *, falls: bool, grey: bool, frozen: bool, now: float
+    cluster: Cluster, before: ClusterHealth, reading: Reading, *, falls: bool, grey: str, frozen: bool, now: float
 ) -> ClusterHealth:
     if frozen and not (falls and reading.dead):
         return before
-    since = (before.erring_since or now) if reading.dead else 0.0
-    held = before if before.erring_since == since else replace(before, erring_since=since)
+    erring = (before.erring_since or now) if reading.dead else 0.0
+    late = (before.late_since or now) if reading.late else 0.0
+    same = before.erring_since == erring and before.late_since == late
+    held = before if same else replace(before, erring_since=erring, late_since=late)
     if falls or grey:
-        return _fallen(held, reading, grey=not falls, now=now)
+        return _fallen(held, reading, grey="" if falls else grey, now=now)
     if reading.failing:
         # DOWN already, or kept up by the data plane, which then speaks for all its endpoints.
         return held if held.state is HealthState.DOWN else replace(held, unhealthy_endpoints=())
@@ -296,9 +330,10 @@ def _advance(
     return _on_the_way_up(cluster, current, reading, before.reason, now)
 
 
-def _fallen(held: ClusterHealth, reading: Reading, *, grey: bool, now: float) -> ClusterHealth:
-    hold = hold_after_grey_fall(held, now) if grey else hold_after_fall(held, now)
-    why = "requests fail though probes succeed" if grey else reading.why
+def _fallen(held: ClusterHealth, reading: Reading, *, grey: str, now: float) -> ClusterHealth:
+    holding = hold_after_late_fall if grey == _LATE_GREEN else hold_after_grey_fall if grey else hold_after_fall
+    hold = holding(held, now)
+    why = grey or reading.why
     reason = f"{why}; held down for {hold:.0f} s" if hold > 0 else why
     return ClusterHealth(HealthState.DOWN, now, 0.0, reading.unhealthy, reason, hold=hold, fell_at=now)
 
@@ -308,7 +343,7 @@ def _on_the_way_up(cluster: Cluster, held: ClusterHealth, reading: Reading, why:
         if held_down(held, now):
             return replace(held, reason=why)
         return replace(held, state=HealthState.PROBATION, since=now, ceiling=PROBATION_CEILING)
-    clean = reading.fresh and not reading.erring
+    clean = reading.fresh and not reading.erring and not reading.late
     if held.state is HealthState.UP or not clean or now - held.since < cluster.spec.health.ramp_interval:
         return held
     return _next_step(held, now)

@@ -60,6 +60,7 @@ def _health(health: ClusterHealth, back: float) -> ClusterHealth:
         since=_earlier(health.since, back),
         fell_at=_earlier(health.fell_at, back),
         erring_since=_earlier(health.erring_since, back),
+        late_since=_earlier(health.late_since, back),
     )
 
 
