@@ -19,8 +19,9 @@ Severity = Literal["error", "warning", "info"]
 ORDER: Final[tuple[Severity, ...]] = ("error", "warning", "info")
 
 
-EDGE_GRACE: Final = 30.0
-"""Seconds after the start in which Envoys come back and begin to probe: until then nobody is missing."""
+EDGE_GRACE: Final = 60.0
+"""Seconds after the start in which Envoys come back (they try every 30 s at least) and begin to probe: until then
+nobody is missing."""
 
 MOST_QUARANTINED: Final = 5
 """How many quarantines are told one by one: a bad edit can spoil dozens of resources at once."""
