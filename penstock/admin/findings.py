@@ -4,18 +4,18 @@ Pure: everything is read from the control plane at the moment of asking.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from penstock.admin.feed_figures import FeedTrouble, feed_troubles
+from penstock.admin.finding import Finding, Severity
 from penstock.admin.notices import NoticeEffect
 from penstock.admin.ports import ControlPlane
+from penstock.admin.probe_findings import probe_findings
 from penstock.admin.wire import short_type
 from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, SyncStatus
 from penstock_policies.decision import HealthState, Row, Rung
 from penstock_policies.policyset import PolicySet
 
-Severity = Literal["error", "warning", "info"]
 ORDER: Final[tuple[Severity, ...]] = ("error", "warning", "info")
 
 
@@ -25,15 +25,6 @@ nobody is missing."""
 
 MOST_QUARANTINED: Final = 5
 """How many quarantines are told one by one: a bad edit can spoil dozens of resources at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing worth knowing. ``info`` is what people meant to happen, such as a drain, and no fault."""
-
-    severity: Severity
-    kind: str
-    message: str
 
 
 def feed_ages(control: ControlPlane, policy: PolicySet) -> dict[str, float | None]:
@@ -285,6 +276,7 @@ def findings(control: ControlPlane, envoys: Sequence[ConnectedEnvoy]) -> list[Fi
         *_quarantine(quarantine),
         *_canaries(control.canaries()),
         *_envoys(envoys, quarantine),
+        *probe_findings(control),
         *_feeds(control),
         *_feed_figures(control),
         *_drains(control),

@@ -7,6 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from penstock.admin.feed_figures import accepted_ages, feed_troubles
 from penstock.admin.findings import feed_ages
 from penstock.admin.ports import ControlPlane
+from penstock.admin.probe_view import is_limited
 from penstock.admin.xds_metrics import SERVED_TYPES, type_label
 from penstock_policies.decision import Decision, HealthState
 
@@ -232,6 +233,23 @@ def _edge(control: ControlPlane) -> Iterator[Metric]:
         yield CounterMetricFamily(f"penstock_{name}", documentation, value=count)
 
 
+def _probes(control: ControlPlane) -> Iterator[Metric]:
+    policy, now = control.policy_set, control.now()
+    refused = _gauge("probe_credential_refused", "1 when an endpoint refuses the key of probes.", "cluster")
+    limited = _gauge("probe_limited", "1 when a probe was lately told that too much is asked for.", "cluster")
+    missing = _gauge("probe_missing_models", "Models of a cluster that an endpoint does not list.", "cluster")
+    failing = _gauge("probe_generation_failing", "Endpoints whose last generations failed.", "cluster")
+    paused = _gauge("probe_generation_paused", "Endpoints whose requests prove what a generation would.", "cluster")
+    for name, cluster in sorted(() if policy is None else policy.clusters.items()):
+        of = list(control.probed(cluster).endpoints.values())
+        refused.add_metric([name], float(any(facts.credential for facts in of)))
+        limited.add_metric([name], float(any(is_limited(facts, now) for facts in of)))
+        missing.add_metric([name], len({model for facts in of for model in facts.missing or ()}))
+        failing.add_metric([name], sum(facts.generation.failed_in_a_row > 0 for facts in of))
+        paused.add_metric([name], sum(facts.generation.paused for facts in of))
+    yield from (refused, limited, missing, failing, paused)
+
+
 def live_gauges(control: ControlPlane) -> list[Metric]:
     """Read what changes under one's hands, and so on the event loop's thread only: all but the decision."""
     return [
@@ -241,6 +259,7 @@ def live_gauges(control: ControlPlane) -> list[Metric]:
         *_drains(control),
         *_notices(control),
         *_edge(control),
+        *_probes(control),
     ]
 
 

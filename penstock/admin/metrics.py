@@ -27,6 +27,9 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _DECISION_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds. A small fleet's decision takes milliseconds; one that nears the second keeps the loop from its beat."""
 
+_TTFT_BUCKETS: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0)
+"""Seconds. Few: there is one such histogram a cluster."""
+
 
 class ClientFacts(Protocol):
     """What metrics need of the client of an xDS stream."""
@@ -124,6 +127,17 @@ class Metrics:
             "kind",
         )
         self._feed_errors = self._counter("cost_feed_errors", "Reads of a cost feed that failed.", "feed")
+        self._probes = self._counter(
+            "probes", "Probes of endpoints, by the highest layer they came to.", "cluster", "layer", "result"
+        )
+        self._probe_tokens = self._counter("probe_tokens", "Tokens that probes' generations cost.", "cluster", "kind")
+        self._probe_ttft = Histogram(
+            "penstock_probe_ttft_seconds",
+            "Time to the first token of probes' generations.",
+            ("cluster",),
+            buckets=_TTFT_BUCKETS,
+            registry=self.registry,
+        )
         self._store_errors = self._counter("store_errors", "Reads and writes the state store failed.")
         build = Info("penstock_build", "What is running.", registry=self.registry)
         build.info({"version": version("penstock"), "python": platform.python_version()})
@@ -178,6 +192,17 @@ class Metrics:
     def feed_failed(self, feed: str) -> None:
         """Count a read of a cost feed that failed."""
         self._feed_errors.labels(feed).inc()
+
+    def probed(self, cluster: str, layer: str, outcome: str) -> None:
+        """Count a probe, or a generation, of one of a cluster's endpoints."""
+        self._probes.labels(cluster, layer, outcome).inc()
+
+    def generated(self, cluster: str, ttft: float | None, prompt_tokens: int, output_tokens: int) -> None:
+        """Count what a probe's generation cost, and record the seconds to its first token."""
+        self._probe_tokens.labels(cluster, "prompt").inc(prompt_tokens)
+        self._probe_tokens.labels(cluster, "output").inc(output_tokens)
+        if ttft is not None:
+            self._probe_ttft.labels(cluster).observe(ttft)
 
     def store_failed(self) -> None:
         """Count a read or write the state store failed."""

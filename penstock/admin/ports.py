@@ -13,12 +13,14 @@ from penstock.admin.edge_votes import EdgeProbing
 from penstock.admin.notices import Notice, NoticeOutcome, NoticeRequest, StandingNotice
 from penstock.admin.recorded import PastDecision, StoredDecision, Verification
 from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, Queue, ResourceState
+from penstock.signals.probing import Probed
 from penstock.state.costs import Asked, Found
 from penstock_policies.decision import Decision
 from penstock_policies.observations import Observations
 from penstock_policies.overrides import Drain, Overrides
 from penstock_policies.policyset import PolicySet, RowKey
 from penstock_policies.problems import Problem
+from penstock_policies.schema import Cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,10 @@ class ControlPlane(Protocol):
 
     def observations(self) -> Observations:
         """Tell what is known about the world."""
+        ...
+
+    def probed(self, cluster: Cluster) -> Probed:
+        """Tell what probing a cluster found, and what it costs."""
         ...
 
     def feeds(self) -> Sequence[FeedStatus]:

@@ -60,6 +60,16 @@ def serve(  # noqa: PLR0917 - typer reads the parameters as options by name
             help="How many of a group's Envoys may refuse what others accept before it is sent to no more of them.",
         ),
     ] = "0%",
+    credentials: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="CREDENTIALS_DIRECTORY",
+            help="The directory of the keys that probes show, one a file. Policies name the files.",
+            file_okay=False,
+            exists=True,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run the control plane until it is told to stop (SIGTERM or Ctrl-C)."""
     # Imported here: the gRPC server and the state store cost most of a second that no other command needs to wait for.
@@ -81,6 +91,7 @@ def serve(  # noqa: PLR0917 - typer reads the parameters as options by name
         log_format=log_format,
         log_level=log_level,
         xds_port=xds_port,
+        credentials=credentials,
     )
     try:
         run(options)

@@ -38,11 +38,12 @@ from penstock.control.sources import Sources
 from penstock.control.xds_events import XdsEvents
 from penstock.control.xds_port import XdsPort
 from penstock.policy_source import PolicyDirectory
+from penstock.signals.credentials import Keyring
 from penstock.signals.engine_metrics import EngineMetrics
 from penstock.signals.feeds import CostFeeds
 from penstock.signals.hds import HealthDiscovery
 from penstock.signals.lrs import LoadReports
-from penstock.signals.probes import Prober
+from penstock.signals.probing import Probing
 from penstock.state.errors import StoreError
 from penstock.state.store import Store
 from penstock_envoy.compiler import Compiler
@@ -81,14 +82,22 @@ class Addresses:
 
 @asynccontextmanager
 async def serving(
-    policies: Path, state: str, addresses: Addresses, clock: Clock = time.time, xds_port: XdsPort = _PLAIN
+    policies: Path,
+    state: str,
+    addresses: Addresses,
+    clock: Clock = time.time,
+    xds_port: XdsPort = _PLAIN,
+    *,
+    credentials: Path | None = None,
 ) -> AsyncIterator[Plane]:
     """The control plane, serving inside the block.
+
+    ``credentials`` is the directory of the keys that policies name files of.
 
     Raises:
         StartError: a port is taken, a certificate cannot be used, or the state store cannot be opened or read.
     """
-    credentials = xds_port.credentials()
+    xds_credentials = xds_port.credentials()
     async with AsyncExitStack() as stack:
         metrics = Metrics()
         store = await _open_store(state, clock, metrics)
@@ -132,7 +141,16 @@ async def serving(
             board=board,
             ledger=ledger,
             feeds=feeds,
-            prober=Prober(board, clock, decider.notify, failed=metrics.probe_failed),
+            probing=Probing(
+                board,
+                clock,
+                decider.notify,
+                keyring=Keyring(credentials),
+                audit=recorder.audit,
+                meter=metrics,
+                failed=metrics.probe_failed,
+                endpoint_loads=reports.endpoints,
+            ),
             edge=edge,
             engines=EngineMetrics(board, clock),
             reports=reports,
@@ -145,7 +163,7 @@ async def serving(
             group_of=publisher.group_of,
             identifier="penstock",
             listener=XdsEvents(metrics, lambda: decider.policy),
-            credentials=credentials,
+            credentials=xds_credentials,
             authenticator=xds_port.authenticator(),
             max_age=xds_port.max_age,
             clock=time.monotonic,
@@ -184,6 +202,7 @@ async def serving(
             store=store,
             clock=clock,
             feeds=lambda: [FeedStatus(s.name, s.refreshed_at, s.error) for s in feeds.states()],
+            probed=sources.probing.probed,
             cache=cache,
             streams=lambda: [connected(view) for view in xds.streams()],
             resources=lambda stream: resource_states(

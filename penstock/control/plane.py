@@ -38,6 +38,7 @@ from penstock.control.policies import PolicyKeeper
 from penstock.control.publisher import Publisher
 from penstock.control.verification import verify_decision
 from penstock.signals.board import ObservationBoard
+from penstock.signals.probing import Probed
 from penstock.state.costs import Asked, Found
 from penstock.state.errors import StoreError
 from penstock.state.store import Store
@@ -47,6 +48,7 @@ from penstock_policies.observations import Observations
 from penstock_policies.overrides import Drain, Overrides
 from penstock_policies.policyset import PolicySet
 from penstock_policies.problems import Problem
+from penstock_policies.schema import Cluster
 from penstock_xds import SnapshotCache
 
 logger = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ class Plane:
         store: Store,
         clock: Callable[[], float],
         feeds: Callable[[], Sequence[FeedStatus]],
+        probed: Callable[[Cluster], Probed],
         cache: SnapshotCache,
         streams: Callable[[], Sequence[ConnectedEnvoy]],
         resources: Callable[[str], Sequence[ResourceState]],
@@ -84,6 +87,7 @@ class Plane:
         self._store = store
         self._clock = clock
         self._feeds = feeds
+        self._probed = probed
         self._cache = cache
         self._streams = streams
         self._resources = resources
@@ -139,6 +143,10 @@ class Plane:
     def observations(self) -> Observations:
         """What is known about the world."""
         return self._board.snapshot(self._clock())
+
+    def probed(self, cluster: Cluster) -> Probed:
+        """What probing a cluster found."""
+        return self._probed(cluster)
 
     def feeds(self) -> Sequence[FeedStatus]:
         """The cost feeds."""

@@ -29,6 +29,8 @@ class ServeOptions:
     log_format: logs.LogFormat = "text"
     log_level: str = "info"
     xds_port: XdsPort = field(default_factory=XdsPort)
+    credentials: Path | None = None
+    """The directory of the keys that policies name files of."""
 
 
 def run(options: ServeOptions) -> None:
@@ -56,6 +58,8 @@ async def _serve_until_signalled(options: ServeOptions) -> None:
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, begin_to_stop)
     addresses = Addresses(options.xds_address, options.admin_address)
-    async with serving(options.policies, options.state, addresses, xds_port=options.xds_port):
+    async with serving(
+        options.policies, options.state, addresses, xds_port=options.xds_port, credentials=options.credentials
+    ):
         await stop.wait()
         logger.info("stopping")

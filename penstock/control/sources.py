@@ -16,7 +16,7 @@ from penstock.signals.engine_metrics import EngineMetrics
 from penstock.signals.feeds import CostFeeds
 from penstock.signals.hds import HealthDiscovery
 from penstock.signals.lrs import LoadReports
-from penstock.signals.probes import Prober
+from penstock.signals.probing import Probing
 from penstock_policies.policyset import PolicySet
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Sources:
     board: ObservationBoard
     ledger: LedgerKeeper
     feeds: CostFeeds
-    prober: Prober
+    probing: Probing
     edge: HealthDiscovery
     engines: EngineMetrics
     reports: LoadReports
@@ -53,7 +53,7 @@ class Sources:
 
     async def after(self, policy: PolicySet) -> None:
         """Tell those that ask the endpoints of a policy in force."""
-        await self.prober.apply(policy)
+        await self.probing.apply(policy)
         await self.edge.apply(policy)
         await self.engines.apply(policy)
 
@@ -61,4 +61,4 @@ class Sources:
         """End all asking."""
         await self.engines.stop()
         await self.feeds.stop()
-        await self.prober.stop()
+        await self.probing.stop()

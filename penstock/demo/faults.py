@@ -20,6 +20,11 @@ class FaultMode(StrEnum):
     """Inference is refused with 429 and Retry-After; health checks are fine: quota is used up."""
     HANG = "hang"
     """Requests are accepted and never answered, health checks included."""
+    GRAY = "gray"
+    """Inference is accepted and never answered; health checks and the list of models are fine: the engine is wedged
+    behind a front end that does not know."""
+    ERROR_401 = "error401"
+    """Everything but health checks is refused with 401: the key has been revoked."""
     SLOW = "slow"
     """Tokens come :data:`SLOWDOWN` times slower."""
 
@@ -47,7 +52,7 @@ class FaultSwitch:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def wait_while_hanging(self) -> None:
-        """Return once requests are answered again."""
-        while self.current.mode is FaultMode.HANG:
+    async def wait_while_hanging(self, *, inference: bool) -> None:
+        """Return once requests, or such for inference, are answered again."""
+        while self.current.mode is FaultMode.HANG or (inference and self.current.mode is FaultMode.GRAY):
             await self._changed.wait()

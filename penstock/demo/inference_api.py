@@ -114,12 +114,14 @@ class InferenceApi:
         """Answer as the fault in force has it."""
         if request.path.startswith("/simulator/"):
             return await handler(request)
-        await self._faults.wait_while_hanging()
+        await self._faults.wait_while_hanging(inference=request.method == "POST")
         mode = self._faults.current.mode
         if mode is FaultMode.ERROR_503:
             return _error(503, "The engine is not available.", "ServiceUnavailableError")
         if mode is FaultMode.ERROR_429 and request.method == "POST":
             return _error(429, "Quota is used up.", "RateLimitError")
+        if mode is FaultMode.ERROR_401 and request.path != "/health":
+            return _error(401, "Unauthorized", "AuthenticationError")
         return await handler(request)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:

@@ -7,6 +7,7 @@ anything unknown is dropped.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -28,6 +29,16 @@ LOAD_MEMORY: Final = 60.0
 region whose edges are gone from standing on people's screens for ever."""
 
 
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What deeper probes of an endpoint found, beside whatever says that it is reachable."""
+
+    generation_failed: int = 0
+    """As :attr:`penstock_policies.observations.EndpointProbe.generation_failed`."""
+    limited_at: float | None = None
+    """When it last said that it is asked for too much, Unix time."""
+
+
 class ObservationBoard:
     """The latest of everything that is observed."""
 
@@ -35,6 +46,7 @@ class ObservationBoard:
         self._endpoints: Mapping[str, frozenset[str]] = {}
         self._feeds: frozenset[str] = frozenset()
         self._probes: dict[str, dict[str, EndpointProbe]] = {}
+        self._signs: dict[tuple[str, str], Signs] = {}
         self._load: dict[str, Mapping[str, Load]] = {}
         self._prices: dict[str, Mapping[str, Price]] = {}
         self._rates: dict[str, Mapping[str, Rate]] = {}
@@ -62,6 +74,11 @@ class ObservationBoard:
         self._outer = frozenset(n for n, one in policy_set.clusters.items() if one.spec.health.vantage is Vantage.EDGE)
         self._probes = {cluster: probes for cluster, probes in kept.items() if probes and cluster not in self._outer}
         self._keep_edge_probes()
+        self._signs = {
+            (cluster, key): signs
+            for (cluster, key), signs in self._signs.items()
+            if key in self._endpoints.get(cluster, ())
+        }
         self.set_load(self._load)
         self._prices = {feed: prices for feed, prices in self._prices.items() if feed in self._feeds}
         self._rates = {feed: rates for feed, rates in self._rates.items() if feed in self._feeds}
@@ -86,6 +103,19 @@ class ObservationBoard:
             for cluster, probes in clusters.items():
                 for endpoint, probe in probes.items():
                     self.set_edge_probe(region, cluster, endpoint, probe)
+
+    def set_signs(self, cluster: str, endpoint: str, signs: Signs) -> None:
+        """Pin what deeper probes found; it is shown with what is known of the endpoint otherwise."""
+        if endpoint in self._endpoints.get(cluster, ()):
+            self._signs[cluster, endpoint] = signs
+
+    def probe_of(self, cluster: str, endpoint: str) -> EndpointProbe | None:
+        """Return what was last pinned of one endpoint."""
+        return self._probes.get(cluster, {}).get(endpoint)
+
+    def loads_of(self, cluster: str) -> list[Load]:
+        """Return what every region's edges last said of one cluster."""
+        return [facts[cluster] for facts in self._load.values() if cluster in facts]
 
     def set_load(self, load: Mapping[str, Mapping[str, Load]]) -> None:
         """Pin the load of every region, by region and cluster; what is not in it is no longer known."""
@@ -130,7 +160,7 @@ class ObservationBoard:
             for region, facts in self._load.items()
         }
         return Observations(
-            probes=MappingProxyType({name: MappingProxyType(dict(probes)) for name, probes in self._probes.items()}),
+            probes=self._signed(self._probes),
             load=MappingProxyType({region: MappingProxyType(facts) for region, facts in load.items() if facts}),
             prices=MappingProxyType(dict(self._prices)),
             engines=MappingProxyType(
@@ -139,12 +169,23 @@ class ObservationBoard:
             carbon=MappingProxyType(dict(self._carbon)),
             spend=self._spend,
             rates=MappingProxyType({feed: rates for feed, rates in self._rates.items() if rates}),
-            edge_probes=MappingProxyType(
-                {
-                    region: MappingProxyType({name: MappingProxyType(dict(probes)) for name, probes in by.items()})
-                    for region, by in self._edge_probes.items()
-                }
-            ),
+            edge_probes=MappingProxyType({region: self._signed(by) for region, by in self._edge_probes.items()}),
+        )
+
+    def _signed(self, known: Mapping[str, Mapping[str, EndpointProbe]]) -> Mapping[str, Mapping[str, EndpointProbe]]:
+        """Copy what is known of endpoints, with what deeper probes found of them."""
+
+        def signed(cluster: str, endpoint: str, probe: EndpointProbe) -> EndpointProbe:
+            signs = self._signs.get((cluster, endpoint))
+            if signs is None:
+                return probe
+            return replace(probe, generation_failed=signs.generation_failed, limited_at=signs.limited_at)
+
+        return MappingProxyType(
+            {
+                cluster: MappingProxyType({key: signed(cluster, key, probe) for key, probe in probes.items()})
+                for cluster, probes in known.items()
+            }
         )
 
     def _known_engines(self) -> dict[str, EngineLoad]:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from penstock.signals.beat import Beat
 from penstock.signals.board import ObservationBoard
 from penstock.signals.engine_figures import Figures
 from penstock.signals.engine_pages import EnginePage, engine_pages
@@ -27,9 +28,6 @@ logger = logging.getLogger(__name__)
 
 INTERVAL: Final = 2.0
 """Seconds between two readings: queues build up over seconds, and a page costs its server a millisecond."""
-
-JITTER: Final = 0.1
-"""Share of the interval by which it varies either way."""
 
 SILENT: Final = 3 * INTERVAL
 """Seconds after which an endpoint that gives no reading counts for nothing."""
@@ -62,7 +60,10 @@ Fetch = Callable[[EnginePage], Awaitable[str]]
 
 
 class EngineMetrics:
-    """Reads every engine that serves metrics. ``fetch``, ``sleep`` and ``jitter`` are replaced in tests."""
+    """Reads every engine that serves metrics.
+
+    ``fetch``, ``sleep``, ``monotonic`` and ``jitter`` are replaced in tests.
+    """
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class EngineMetrics:
         *,
         fetch: Fetch | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic: Callable[[], float] | None = None,
         jitter: random.Random | None = None,
     ) -> None:
         self._board = board
@@ -78,6 +80,7 @@ class EngineMetrics:
         self._pages = MetricsPages()
         self._fetch: Fetch = fetch or self._pages
         self._sleep = sleep
+        self._monotonic = monotonic
         self._jitter = jitter or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._gate = asyncio.Semaphore(CONCURRENCY)
         self._watched: dict[str, dict[str, _Watched]] = {}
@@ -116,10 +119,11 @@ class EngineMetrics:
         }
 
     async def _work(self, key: tuple[str, str], page: EnginePage) -> None:
-        await self._sleep(self._jitter.uniform(0, INTERVAL))
+        now = self._monotonic or asyncio.get_running_loop().time
+        beat = Beat(INTERVAL, self._jitter, now())
         while True:
+            await self._sleep(beat.wait(now()))
             await self._read(*key, page)
-            await self._sleep(INTERVAL * self._jitter.uniform(1 - JITTER, 1 + JITTER))
 
     async def _read(self, cluster: str, key: str, page: EnginePage) -> None:
         watched = self._watched[cluster][key]

@@ -1,22 +1,23 @@
 """What a row of probe results means: consecutive counts, and when a threshold is crossed. Pure.
 
 A probe has three answers. *Alive*: any 2xx; also 401 and 403, which say that our credential is refused, and 429, which
-says that the server is busy: none of them says it is down, and taking them for it would move traffic for a mistake of
-ours. *Failed*: any other status, refused, timed out. *Unknown*: the prober itself was too busy to tell.
+says that the server is at its limit: none of them says it is down, and taking them for it would move traffic for a
+mistake of ours. *Failed*: any other status, refused, timed out. *Unknown*: the prober itself was too busy to tell.
 """
 
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import StrEnum
 
+from penstock.signals.questions import Layer
 from penstock_policies.observations import EndpointProbe
 
 
-class Answer(Enum):
+class Answer(StrEnum):
     """What one probe says of an endpoint."""
 
-    ALIVE = auto()
-    FAILED = auto()
-    UNKNOWN = auto()
+    ALIVE = "alive"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +28,28 @@ class ProbeResult:
     latency: float | None = None
     """Seconds, when there was an answer."""
     detail: str = ""
-    """What was odd about it, for people; empty when nothing was."""
-    credential_refused: bool = False
+    """What was odd about it, for people, beginning with the layer; empty when nothing was."""
+    layer: Layer = Layer.HEALTH
+    """The highest that was asked, which is where it failed if it did."""
+    credential: str = ""
+    """Why our key was refused, or could not be had; empty when neither."""
+    limited: bool = False
+    """The server said that it is asked for too much."""
+    missing: tuple[str, ...] | None = None
+    """Models of the cluster that the endpoint does not list; None where it was not asked, or keeps no list."""
 
 
-def judge_status(status: int, latency: float) -> ProbeResult:
+def judge_status(status: int, latency: float, layer: Layer = Layer.HEALTH) -> ProbeResult:
     """Judge the HTTP status of an answered probe. Redirects are not followed, so they are failures."""
     if 200 <= status < 300:
-        return ProbeResult(Answer.ALIVE, latency)
+        return ProbeResult(Answer.ALIVE, latency, layer=layer)
+    told = f"{layer}: HTTP {status}"
     if status in {401, 403}:
-        return ProbeResult(Answer.ALIVE, latency, f"HTTP {status}: the probe's credential is refused", True)  # noqa: FBT003 - the field's name says what it is
+        refused = f"{told}, the key is refused"
+        return ProbeResult(Answer.ALIVE, latency, refused, layer, credential=refused)
     if status == 429:
-        return ProbeResult(Answer.ALIVE, latency, "HTTP 429: alive and busy")
-    return ProbeResult(Answer.FAILED, latency, f"HTTP {status}")
+        return ProbeResult(Answer.ALIVE, latency, f"{told}, alive and at its limit", layer, limited=True)
+    return ProbeResult(Answer.FAILED, latency, told, layer)
 
 
 class ProbeCount:

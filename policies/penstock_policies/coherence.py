@@ -8,6 +8,7 @@ from typing import Final
 from penstock_policies.catalogue import Catalogue, Written
 from penstock_policies.feed_checks import check_feed
 from penstock_policies.policyset import ANY_MODEL
+from penstock_policies.probing_checks import check_probing
 from penstock_policies.problems import Path, Problem, listed, shown
 from penstock_policies.schema import AnyDocument, Cluster, Endpoint, Listener, TrafficPolicy
 from penstock_policies.suggestions import closest
@@ -28,6 +29,7 @@ def check(catalogue: Catalogue) -> Iterator[Problem]:
         yield from _versions_of_models(cluster)
         yield from _endpoints(cluster)
         yield from _probed_from_edge(cluster)
+        yield from check_probing(cluster)
         yield from _reserved_model(cluster, ("spec", "models"), cluster.document.spec.models)
     for feed in catalogue.feeds.values():
         yield from check_feed(feed)

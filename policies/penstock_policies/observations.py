@@ -19,6 +19,11 @@ class EndpointProbe:
     """Seconds of the last probe that was answered."""
     detail: str = ""
     """Why the last probe failed, for people."""
+    generation_failed: int = 0
+    """Generations that failed in a row, where probes generate. As many as make an endpoint unhealthy stay until as many
+    as make it healthy again have succeeded in a row."""
+    limited_at: float | None = None
+    """When a probe was last answered that too much is asked for (429); None for never."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from penstock.admin.xds_state import (
     TypeState,
 )
 from penstock.control.notice_intake import ended, intake
+from penstock.signals.probing import Probed
 from penstock.state.costs import Asked, Found
 from penstock_policies.decision import (
     ClusterHealth,
@@ -231,6 +232,7 @@ class FakeControlPlane:
         self.overrides = Overrides()
         self.readiness = Readiness(ready=True, details={"groups": 2})
         self.envoys: list[ConnectedEnvoy] = [envoy("eu-1", "edge-eu"), envoy("us-1", "edge-us")]
+        self.probing_of: dict[str, Probed] = {}
         self.feed_statuses = [FeedStatus("cloud-prices", NOW - 3)]
         self.decisions = [stored(example_decision()), stored(before)]
         self.points = [
@@ -263,6 +265,9 @@ class FakeControlPlane:
 
     def observations(self) -> Observations:
         return self.seen
+
+    def probed(self, cluster: Cluster) -> Probed:
+        return self.probing_of.get(cluster.name, Probed())
 
     def feeds(self) -> Sequence[FeedStatus]:
         return self.feed_statuses

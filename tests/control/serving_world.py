@@ -113,6 +113,8 @@ async def serve(
     template: str,
     xds_port: XdsPort | None = None,
     clock: Callable[[], float] = time.time,
+    *,
+    credentials: Path | None = None,
     **ports: int,
 ) -> tuple[World, dict[str, SimulatedEndpoint]]:
     """Serve a policy until the stack ends, with a simulated endpoint for ``onprem`` and one for ``cloud``."""
@@ -129,7 +131,9 @@ async def serve(
     addresses = Addresses("127.0.0.1:0", f"127.0.0.1:{admin}")
     state = f"sqlite:///{tmp_path / 'state.db'}"
     port = xds_port or XdsPort(drain_window=0.0)
-    plane = await stack.enter_async_context(serving(directory, state, addresses, clock, xds_port=port))
+    plane = await stack.enter_async_context(
+        serving(directory, state, addresses, clock, xds_port=port, credentials=credentials)
+    )
     http = await stack.enter_async_context(aiohttp.ClientSession())
     return World(plane, http, directory, policy, admin), engines
 

@@ -204,9 +204,10 @@ def _reports(*, wild: bool) -> tuple[st.SearchStrategy[Any], ...]:
     )
     maybe = st.one_of(st.none(), figure)
     count = st.integers(-1 if wild else 0, 3)
+    limited = st.one_of(st.none(), garbage if wild else st.sampled_from([START, START + 1.0, START - 400.0]))
     began = st.one_of(garbage, st.just(0.0)) if wild else st.just(0.0)
     return (
-        st.builds(EndpointProbe, ages, count, count),
+        st.builds(EndpointProbe, ages, count, count, generation_failed=count, limited_at=limited),
         st.builds(Load, ages, figure, figure, figure, st.integers(0, 3), maybe, maybe, maybe, maybe),
         st.builds(Price, ages, figure, maybe),
         st.builds(EngineLoad, ages, maybe, maybe, maybe, maybe, maybe),

@@ -32,7 +32,7 @@ def _tables(facts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 OBSERVATIONS = st.builds(
     Observations,
-    probes=_tables(st.builds(EndpointProbe, FIGURES, COUNTS, COUNTS, MAYBE, st.text(max_size=20))),
+    probes=_tables(st.builds(EndpointProbe, FIGURES, COUNTS, COUNTS, MAYBE, st.text(max_size=20), COUNTS, MAYBE)),
     load=_tables(st.builds(Load, FIGURES, FIGURES, FIGURES, FIGURES, COUNTS, MAYBE, MAYBE, MAYBE, MAYBE)),
     prices=_tables(st.builds(Price, FIGURES, FIGURES, MAYBE)),
     engines=st.dictionaries(NAMES, st.builds(EngineLoad, FIGURES, MAYBE, MAYBE, MAYBE, MAYBE, MAYBE), max_size=3),
@@ -104,6 +104,10 @@ def test_what_is_younger_than_a_record_is_not_written_where_it_says_nothing() ->
 def test_a_field_that_an_older_version_did_not_write_has_its_default() -> None:
     back = observations_from_json('{"load":{"eu":{"a":{"at":1,"in_flight":2,"request_rate":3,"error_rate":4}}}}')
     assert back == Observations(load={"eu": {"a": Load(1, 2, 3, 4)}})
+    back = observations_from_json(
+        '{"probes":{"a":{"b":{"at":1,"consecutive_ok":2,"consecutive_failed":0,"detail":""}}}}'
+    )
+    assert back == Observations(probes={"a": {"b": EndpointProbe(1, 2, 0)}})
 
 
 @pytest.mark.parametrize(

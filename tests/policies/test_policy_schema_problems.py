@@ -44,7 +44,8 @@ spec:
             "{intervall: 1s}",
             (
                 "a.yaml:13:12: spec.health.intervall: unknown field; expected one of path, interval, timeout, "
-                'unhealthyThreshold, healthyThreshold, rampInterval, from, checkers; did you mean "interval"?'
+                "unhealthyThreshold, healthyThreshold, rampInterval, from, checkers, models, "
+                'generation, credential; did you mean "interval"?'
             ),
         ),
         (
@@ -53,7 +54,8 @@ spec:
             (
                 "a.yaml:13:12: spec.health.unhealthy_threshold: unknown field; "
                 "expected one of path, interval, timeout, "
-                'unhealthyThreshold, healthyThreshold, rampInterval, from, checkers; did you mean "unhealthyThreshold"?'
+                "unhealthyThreshold, healthyThreshold, rampInterval, from, checkers, models, "
+                'generation, credential; did you mean "unhealthyThreshold"?'
             ),
         ),
         (
@@ -61,8 +63,8 @@ spec:
             "{concurrency: 1}",
             (
                 "a.yaml:13:12: spec.health.concurrency: unknown field; expected one of path, interval, timeout, "
-                "unhealthyThreshold, healthyThreshold, rampInterval, from, checkers; "
-                'did you mean "spec.capacity.concurrency"?'
+                "unhealthyThreshold, healthyThreshold, rampInterval, from, checkers, models, "
+                'generation, credential; did you mean "spec.capacity.concurrency"?'
             ),
         ),
         (
@@ -182,7 +184,7 @@ spec:
             (
                 "a.yaml:13:10: spec.health: the value is missing; "
                 "expected a mapping with the fields path, interval, timeout, "
-                "unhealthyThreshold, healthyThreshold, rampInterval, from, checkers"
+                "unhealthyThreshold, healthyThreshold, rampInterval, from, checkers, models, generation, credential"
             ),
         ),
         (

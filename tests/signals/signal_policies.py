@@ -7,9 +7,7 @@ from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import Cluster, CostFeed
 
 
-def cluster(
-    name: str, *endpoints: tuple[str, int], tls: Mapping[str, str] | None = None, **health: str | int
-) -> Cluster:
+def cluster(name: str, *endpoints: tuple[str, int], tls: Mapping[str, str] | None = None, **health: Any) -> Cluster:
     return Cluster.model_validate(
         {
             "apiVersion": "penstock/v1",

@@ -1,10 +1,11 @@
 """What the board keeps and forgets."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from penstock.signals.board import LOAD_MEMORY, ObservationBoard
+from penstock.signals.board import LOAD_MEMORY, ObservationBoard, Signs
 from penstock_policies.observations import EndpointProbe, EngineLoad, Intensity, Load, Price, Spend
 from tests.signals.edge_policies import edge_policy, probed
 from tests.signals.signal_policies import cluster, feed, policy_set
@@ -118,3 +119,16 @@ def test_what_regions_say_is_kept_of_clusters_probed_from_the_edge_and_of_no_oth
     board.apply(policy)
     board.set_probe("onprem", "10.0.0.1:8000", PROBE)
     assert board.snapshot(1000.0).probes == {}
+
+
+def test_what_deeper_probes_found_goes_with_the_word_of_every_region() -> None:
+    policy = edge_policy([probed("onprem", ("10.0.0.1", 8000), ("10.0.0.2", 8000))])
+    board = ObservationBoard()
+    board.apply(policy)
+    board.set_signs("onprem", "10.0.0.1:8000", Signs(generation_failed=3, limited_at=7.0))
+    for endpoint in ("10.0.0.1:8000", "10.0.0.2:8000"):
+        board.set_edge_probe("us-east", "onprem", endpoint, PROBE)
+    assert board.snapshot(1000.0).edge_probes["us-east"]["onprem"] == {
+        "10.0.0.1:8000": replace(PROBE, generation_failed=3, limited_at=7.0),
+        "10.0.0.2:8000": PROBE,
+    }

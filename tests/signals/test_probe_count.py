@@ -3,6 +3,7 @@
 import pytest
 
 from penstock.signals.probe_count import Answer, ProbeCount, ProbeResult, judge_status
+from penstock.signals.questions import Layer
 
 OK = ProbeResult(Answer.ALIVE, 0.01)
 BAD = ProbeResult(Answer.FAILED, detail="HTTP 500")
@@ -17,18 +18,20 @@ def test_any_2xx_is_alive(status: int) -> None:
 @pytest.mark.parametrize("status", [301, 302, 400, 404, 500, 502, 503])
 def test_other_statuses_are_failures_that_name_the_status(status: int) -> None:
     result = judge_status(status, 0.01)
-    assert (result.answer, result.detail) == (Answer.FAILED, f"HTTP {status}")
+    assert (result.answer, result.detail) == (Answer.FAILED, f"health: HTTP {status}")
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_credential_is_an_alarm_and_not_an_outage(status: int) -> None:
     result = judge_status(status, 0.01)
-    assert (result.answer, result.credential_refused) == (Answer.ALIVE, True)
-    assert str(status) in result.detail
+    assert (result.answer, result.limited) == (Answer.ALIVE, False)
+    assert result.credential == result.detail == f"health: HTTP {status}, the key is refused"
 
 
-def test_a_busy_server_is_alive() -> None:
-    assert judge_status(429, 0.01).answer is Answer.ALIVE
+def test_a_server_at_its_limit_is_alive_and_says_so() -> None:
+    result = judge_status(429, 0.01, Layer.MODELS)
+    assert (result.answer, result.limited, result.credential) == (Answer.ALIVE, True, "")
+    assert result.detail == "models: HTTP 429, alive and at its limit"
 
 
 def _crossings(*results: ProbeResult) -> list[bool]:

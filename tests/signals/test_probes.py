@@ -10,12 +10,15 @@ from aiohttp import web
 
 from penstock.signals.board import ObservationBoard
 from penstock.signals.http_probe import Target
+from penstock.signals.probe_book import ProbeBook, ProbeFacts
 from penstock.signals.probe_count import Answer, ProbeResult
-from penstock.signals.probes import ProbeFacts, Prober
+from penstock.signals.probes import Prober
+from penstock.signals.questions import Layer
 from penstock_policies.policyset import PolicySet
 from tests.signals.edge_policies import edge_policy, probed
 from tests.signals.signal_policies import cluster, policy_set
 from tests.signals.simulated_servers import serving
+from tests.signals.virtual_time import VirtualTime
 
 ONE = ("10.0.0.1", 8000)
 TWO = ("10.0.0.2", 8000)
@@ -25,56 +28,55 @@ class Fleet:
     """Endpoints whose answers the test sets, and time that passes only when :meth:`rounds` says so."""
 
     def __init__(self) -> None:
+        self.time = VirtualTime()
         self.answers: dict[str, ProbeResult] = {}
         self.asked: Counter[str] = Counter()
-        self.slept: list[float] = []
+        self.deep: Counter[str] = Counter()
         self.notified = 0
+        self.takes = 0.0
+        """Seconds an answer takes."""
         self.in_flight = 0
         self.most_in_flight = 0
-        self._sleepers: list[asyncio.Future[None]] = []
         self.board = ObservationBoard()
+        self.book = ProbeBook(self.board, self.time.clock)
         self.prober = Prober(
             self.board,
-            lambda: 1000.0,
+            self.book,
+            self.time.clock,
             self._count,
             probe=self._probe,
-            sleep=self._sleep,
+            sleep=self.time.sleep,
+            monotonic=self.time.clock,
             jitter=random.Random(1),  # noqa: S311 - spreads load, guards nothing
             concurrency=2,
         )
 
     async def apply(self, policy: PolicySet) -> None:
         self.board.apply(policy)
+        self.book.apply(policy)
         await self.prober.apply(policy)
-        await self._settle()
+        await self.time.run(0)
 
-    async def rounds(self, count: int) -> None:
-        for _ in range(count):
-            sleepers, self._sleepers = self._sleepers, []
-            for sleeper in sleepers:
-                if not sleeper.done():
-                    sleeper.set_result(None)
-            await self._settle()
-
-    async def _settle(self) -> None:
-        for _ in range(50):
-            await asyncio.sleep(0)
+    async def rounds(self, count: int, of: str = "10.0.0.1:8000") -> None:
+        """Let time pass until an endpoint was asked so many times more."""
+        wanted = self.asked[of] + count
+        for _ in range(10_000):
+            if self.asked[of] >= wanted:
+                return
+            await self.time.run(0.01)
+        raise AssertionError("not asked")
 
     def _count(self) -> None:
         self.notified += 1
 
-    async def _sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        sleeper = asyncio.get_running_loop().create_future()
-        self._sleepers.append(sleeper)
-        await sleeper
-
     async def _probe(self, target: Target) -> ProbeResult:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        await asyncio.sleep(0)
+        if self.takes:
+            await self.time.sleep(self.takes)
         self.in_flight -= 1
         self.asked[target.endpoint.key] += 1
+        self.deep[target.endpoint.key] += bool(target.models)
         return self.answers.get(target.endpoint.key, ProbeResult(Answer.ALIVE, 0.01))
 
 
@@ -87,16 +89,19 @@ async def fleet() -> AsyncIterator[Fleet]:
 
 async def test_every_endpoint_is_asked_and_pinned_on_the_board(fleet: Fleet) -> None:
     await fleet.apply(policy_set([cluster("onprem", ONE, TWO)]))
-    fleet.answers["10.0.0.2:8000"] = ProbeResult(Answer.FAILED, detail="HTTP 503")
-    await fleet.rounds(3)
-    probes = fleet.board.snapshot(1000.0).probes["onprem"]
-    assert (probes["10.0.0.1:8000"].consecutive_ok, probes["10.0.0.1:8000"].at) == (3, 1000.0)
-    assert (probes["10.0.0.2:8000"].consecutive_failed, probes["10.0.0.2:8000"].detail) == (3, "HTTP 503")
+    fleet.answers["10.0.0.2:8000"] = ProbeResult(Answer.FAILED, detail="health: HTTP 503")
+    await fleet.time.run(10)
+    probes = fleet.board.snapshot(fleet.time.now).probes["onprem"]
+    one, two = probes["10.0.0.1:8000"], probes["10.0.0.2:8000"]
+    assert 9 <= one.consecutive_ok <= 11
+    assert fleet.time.now - one.at <= 1.1
+    assert (two.consecutive_ok, two.detail) == (0, "health: HTTP 503")
+    assert 9 <= two.consecutive_failed <= 11
 
 
 async def test_what_the_edge_probes_is_left_to_it(fleet: Fleet) -> None:
-    await fleet.apply(edge_policy([probed("outer", ONE), cluster("onprem", TWO)]))
-    await fleet.rounds(2)
+    await fleet.apply(edge_policy([probed("onprem", ONE), cluster("cloud", TWO)]))
+    await fleet.rounds(3, of="10.0.0.2:8000")
     assert set(fleet.asked) == {"10.0.0.2:8000"}
 
 
@@ -110,19 +115,10 @@ async def test_it_tells_only_when_a_threshold_is_crossed(fleet: Fleet) -> None:
     assert told == [0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3]
 
 
-async def test_first_probes_are_spread_and_later_ones_jittered(fleet: Fleet) -> None:
-    await fleet.apply(policy_set([cluster("onprem", *[("10.0.0.1", port) for port in range(1, 41)])]))
-    first, fleet.slept = fleet.slept, []
-    assert all(0 <= pause <= 1 for pause in first)
-    assert max(first) - min(first) > 0.5
-    await fleet.rounds(1)
-    assert all(0.85 <= pause <= 1.1 for pause in fleet.slept)
-    assert len(set(fleet.slept)) > 30
-
-
 async def test_probes_in_flight_are_bounded(fleet: Fleet) -> None:
     await fleet.apply(policy_set([cluster("onprem", *[("10.0.0.1", port) for port in range(1, 41)])]))
-    await fleet.rounds(2)
+    fleet.takes = 0.1
+    await fleet.time.run(5)
     assert fleet.most_in_flight == 2
 
 
@@ -130,11 +126,11 @@ async def test_a_new_policy_set_leaves_unchanged_endpoints_their_counts(fleet: F
     await fleet.apply(policy_set([cluster("onprem", ONE)]))
     await fleet.rounds(5)
     await fleet.apply(policy_set([cluster("onprem", ONE, TWO), cluster("cloud", ("10.1.0.1", 443))]))
-    await fleet.rounds(1)
-    probes = fleet.board.snapshot(1000.0).probes
-    assert probes["onprem"]["10.0.0.1:8000"].consecutive_ok == 6
-    assert probes["onprem"]["10.0.0.2:8000"].consecutive_ok == 1
-    assert probes["cloud"]["10.1.0.1:443"].consecutive_ok == 1
+    await fleet.time.run(1.1)
+    probes = fleet.board.snapshot(fleet.time.now).probes
+    assert 6 <= probes["onprem"]["10.0.0.1:8000"].consecutive_ok <= 7
+    assert 1 <= probes["onprem"]["10.0.0.2:8000"].consecutive_ok <= 2
+    assert 1 <= probes["cloud"]["10.1.0.1:443"].consecutive_ok <= 2
 
 
 async def test_an_endpoint_whose_probing_changes_begins_anew(fleet: Fleet) -> None:
@@ -142,29 +138,31 @@ async def test_an_endpoint_whose_probing_changes_begins_anew(fleet: Fleet) -> No
     await fleet.rounds(5)
     await fleet.apply(policy_set([cluster("onprem", ONE, path="/ready")]))
     await fleet.rounds(1)
-    assert fleet.board.snapshot(1000.0).probes["onprem"]["10.0.0.1:8000"].consecutive_ok == 1
+    assert fleet.board.snapshot(fleet.time.now).probes["onprem"]["10.0.0.1:8000"].consecutive_ok == 1
 
 
 async def test_endpoints_that_left_are_asked_no_more(fleet: Fleet) -> None:
     await fleet.apply(policy_set([cluster("onprem", ONE, TWO)]))
-    await fleet.rounds(2)
+    await fleet.time.run(2)
     await fleet.apply(policy_set([cluster("onprem", ONE)]))
+    asked = fleet.asked["10.0.0.2:8000"]
     await fleet.rounds(3)
-    assert (fleet.asked["10.0.0.1:8000"], fleet.asked["10.0.0.2:8000"]) == (5, 2)
-    assert set(fleet.prober.facts()) == {("onprem", "10.0.0.1:8000")}
+    assert fleet.asked["10.0.0.2:8000"] == asked > 0
+    assert set(fleet.book.facts()) == {("onprem", "10.0.0.1:8000")}
 
 
 async def test_facts_count_probes_failures_and_alarms(fleet: Fleet) -> None:
     await fleet.apply(policy_set([cluster("onprem", ONE)]))
+    refused = "health: HTTP 401, the key is refused"
     for result in (
-        ProbeResult(Answer.FAILED),
+        ProbeResult(Answer.FAILED, layer=Layer.TLS),
         ProbeResult(Answer.UNKNOWN),
-        ProbeResult(Answer.ALIVE, 0.1, "HTTP 401", credential_refused=True),
+        ProbeResult(Answer.ALIVE, 0.1, refused, credential=refused),
     ):
         fleet.answers["10.0.0.1:8000"] = result
         await fleet.rounds(1)
-    assert fleet.prober.facts()["onprem", "10.0.0.1:8000"] == ProbeFacts(
-        probes=3, failures=1, unknown=1, credential_refused=True
+    assert fleet.book.facts()["onprem", "10.0.0.1:8000"] == ProbeFacts(
+        probes=3, failures=1, unknown=1, credential=refused
     )
 
 
@@ -172,11 +170,29 @@ async def test_after_a_stop_nothing_runs_and_it_can_begin_again(fleet: Fleet) ->
     policy = policy_set([cluster("onprem", ONE)])
     await fleet.apply(policy)
     await fleet.prober.stop()
-    await fleet.rounds(2)
+    await fleet.time.run(5)
     assert fleet.asked == {}
     await fleet.apply(policy)
-    await fleet.rounds(1)
-    assert fleet.asked == {"10.0.0.1:8000": 1}
+    await fleet.time.run(1)
+    assert fleet.asked["10.0.0.1:8000"] >= 1
+
+
+async def test_lists_of_models_are_looked_at_once_a_minute(fleet: Fleet) -> None:
+    await fleet.apply(policy_set([cluster("onprem", ONE, models=True), cluster("plain", TWO)]))
+    fleet.answers["10.0.0.1:8000"] = ProbeResult(Answer.ALIVE, 0.01, layer=Layer.MODELS, missing=())
+    await fleet.time.run(600)
+    assert 9 <= fleet.deep["10.0.0.1:8000"] <= 11
+    assert fleet.deep["10.0.0.2:8000"] == 0
+
+
+async def test_while_none_of_its_models_is_listed_an_endpoint_goes_on_failing(fleet: Fleet) -> None:
+    await fleet.apply(policy_set([cluster("onprem", ONE, models=True)]))
+    missing = ("llama-3-70b",)
+    fleet.answers["10.0.0.1:8000"] = ProbeResult(Answer.FAILED, 0.01, "models: none", Layer.MODELS, missing=missing)
+    await fleet.rounds(4)
+    assert fleet.deep["10.0.0.1:8000"] == 4
+    assert fleet.board.snapshot(fleet.time.now).probes["onprem"]["10.0.0.1:8000"].consecutive_failed == 4
+    assert fleet.book.facts()["onprem", "10.0.0.1:8000"].missing == missing
 
 
 async def test_a_real_server_going_down_and_coming_back_is_told_each_time() -> None:
@@ -195,7 +211,7 @@ async def test_a_real_server_going_down_and_coming_back_is_told_each_time() -> N
         board = ObservationBoard()
         policy = policy_set([cluster("onprem", ("127.0.0.1", port), interval="100ms", timeout="10s")])
         board.apply(policy)
-        prober = Prober(board, lambda: 1000.0, told.set)
+        prober = Prober(board, ProbeBook(board, lambda: 1000.0), lambda: 1000.0, told.set)
         try:
             await prober.apply(policy)
             seen = []

@@ -7,8 +7,9 @@ from aiohttp import web
 from penstock.admin.edge_votes import EdgeProbing, regions_view
 from penstock.admin.keys import CONTROL
 from penstock.admin.ports import ControlPlane
+from penstock.admin.probe_view import cluster_probing, endpoint_probing
 from penstock.admin.wire import json_response, timestamp
-from penstock_policies.decision import Decision
+from penstock.signals.probe_book import ProbeFacts
 from penstock_policies.observations import EndpointProbe, Observations
 from penstock_policies.overrides import Drain
 from penstock_policies.schema import Cluster
@@ -48,7 +49,9 @@ def _rates(observations: Observations, cluster: str, now: float) -> tuple[float 
     return sum(load.request_rate for load in fresh), sum(load.error_rate for load in fresh)
 
 
-def _endpoint(key: str, probe: EndpointProbe | None, now: float, *, unhealthy: bool) -> dict[str, object]:
+def _endpoint(
+    key: str, probe: EndpointProbe | None, facts: ProbeFacts | None, now: float, *, unhealthy: bool
+) -> dict[str, object]:
     return {
         "endpoint": key,
         "healthy": not unhealthy,
@@ -57,10 +60,12 @@ def _endpoint(key: str, probe: EndpointProbe | None, now: float, *, unhealthy: b
         "consecutiveOk": 0 if probe is None else probe.consecutive_ok,
         "consecutiveFailed": 0 if probe is None else probe.consecutive_failed,
         "detail": "" if probe is None else probe.detail,
+        "probing": endpoint_probing(facts, now),
     }
 
 
-def _health(cluster: Cluster, decision: Decision | None, observations: Observations, now: float) -> dict[str, object]:
+def _health(cluster: Cluster, control: ControlPlane, observations: Observations) -> dict[str, object]:
+    now, decision, probed = control.now(), control.decision, control.probed(cluster)
     health = None if decision is None else decision.health.get(cluster.name)
     unhealthy = () if health is None else health.unhealthy_endpoints
     probes: Mapping[str, EndpointProbe] = observations.probes.get(cluster.name, {})
@@ -70,9 +75,16 @@ def _health(cluster: Cluster, decision: Decision | None, observations: Observati
         "ceiling": None if health is None else health.ceiling,
         "reason": "" if health is None else health.reason,
         "endpoints": [
-            _endpoint(endpoint.key, probes.get(endpoint.key), now, unhealthy=endpoint.key in unhealthy)
+            _endpoint(
+                endpoint.key,
+                probes.get(endpoint.key),
+                probed.endpoints.get(endpoint.key),
+                now,
+                unhealthy=endpoint.key in unhealthy,
+            )
             for endpoint in cluster.spec.endpoints
         ],
+        "probing": cluster_probing(cluster, probed, control),
     }
 
 
@@ -89,7 +101,7 @@ def cluster_view(cluster: Cluster, control: ControlPlane, probing: EdgeProbing) 
         "engine": cluster.spec.engine,
         "models": cluster.spec.models,
         "health": {
-            **_health(cluster, decision, observations, now),
+            **_health(cluster, control, observations),
             "from": cluster.spec.health.vantage,
             "regions": list(regions_view(cluster, decision, probing, now)),
         },

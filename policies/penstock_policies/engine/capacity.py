@@ -58,6 +58,7 @@ def judge_capacity(
     in_flight: Mapping[str, float],
     all_heard: bool,
     unknown_for: Mapping[str, float],
+    limited: frozenset[str] = frozenset(),
 ) -> Capacities:
     """Give every cluster's capacities.
 
@@ -71,6 +72,7 @@ def judge_capacity(
         in_flight: cluster to the requests it holds now, where any edge says.
         all_heard: whether every edge region that ever reported still does: what one does not tell of is not missing.
         unknown_for: cluster to the age in seconds of its load report, where that has expired.
+        limited: clusters that just told a probe that too much is asked for. It has lowered their trim already.
 
     """
     planned: dict[str, float] = {}
@@ -80,6 +82,9 @@ def judge_capacity(
     for name in sorted(policy.clusters):
         cluster = policy.clusters[name]
         full[name], whys = _full(cluster, health.get(name), counted.get(name), trim.get(name, (1.0, 0.0))[0], notes)
+        if name in limited:
+            whys.append("told a probe that too much is asked for")
+            notes.append(_note("capacity lowered, a probe met 429", cluster=name))
         headroom = cluster.spec.capacity.headroom
         if headroom > 0:
             whys.append(f"headroom {headroom:.0%}")

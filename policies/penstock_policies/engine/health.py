@@ -8,7 +8,7 @@ When nothing at all is heard any more, health is held and so are the weights.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from penstock_policies.decision import ClusterHealth, HealthState, Note, Stage
@@ -256,8 +256,8 @@ def _read(sight: Sight, cluster: Cluster, held: ClusterHealth, outcomes: tuple[f
         fresh = fresh or current
         if _unhealthy(cluster, probe if current else None, was=endpoint.key in held.unhealthy_endpoints):
             unhealthy.append(endpoint.key)
-            if probe is not None and probe.detail and not detail:
-                detail = f": {probe.detail}"
+            if probe is not None and not detail:
+                detail = _told(probe)
     total = total_load(facts, cluster.name, now, _EVIDENCE_AGE)
     proves = total.request_rate >= _EVIDENCE_RATE
     return Reading(
@@ -283,10 +283,16 @@ def _wearing(outcomes: tuple[float, float], load: Load) -> bool:
     return enough and failed >= _DEAD_ERRORS * requests and still
 
 
+def _told(probe: EndpointProbe) -> str:
+    if probe.generation_failed > 0 and probe.consecutive_failed == 0:
+        return f": {probe.generation_failed} generations in a row failed though shallower probes succeed"
+    return f": {probe.detail}" if probe.detail else ""
+
+
 def _unhealthy(cluster: Cluster, probe: EndpointProbe | None, *, was: bool) -> bool:
     if probe is None:
         return was
-    if probe.consecutive_failed >= cluster.spec.health.unhealthy_threshold:
+    if max(probe.consecutive_failed, probe.generation_failed) >= cluster.spec.health.unhealthy_threshold:
         return True
     if probe.consecutive_ok >= cluster.spec.health.healthy_threshold:
         return False
@@ -354,3 +360,17 @@ def _next_step(held: ClusterHealth, now: float) -> ClusterHealth:
     if ceiling >= 1:
         return replace(held, state=HealthState.UP, since=now, ceiling=1.0)
     return replace(held, state=HealthState.RAMP, since=now, ceiling=ceiling)
+
+
+def proves_generation(loads: Iterable[Load], endpoints: int, now: float) -> bool:
+    """Tell whether what edges report proves that every endpoint of a cluster answers requests.
+
+    With enough of them, and so few failed that no endpoint can be failing all of its own; with several endpoints also
+    so few without an end yet that none can be holding all of its own. Pauses probes that cost tokens; decides nothing.
+    """
+    fresh = [load for load in loads if now - load.at <= _EVIDENCE_AGE]
+    issued = sum(load.request_rate for load in fresh)
+    failed = sum(load.error_rate for load in fresh)
+    succeeded = sum(load.success_rate or 0.0 for load in fresh)
+    few = min(_ALIVE_ERRORS, 0.5 / endpoints) * issued
+    return succeeded >= _EVIDENCE_RATE and failed <= few and (endpoints == 1 or issued - succeeded <= few)

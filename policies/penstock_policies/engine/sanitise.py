@@ -132,7 +132,7 @@ def _edge_probes(
 def _probe_fault(probe: EndpointProbe, now: float) -> str:
     if not plausible_time(probe.at, now):
         return "time not plausible"
-    if probe.consecutive_ok < 0 or probe.consecutive_failed < 0:
+    if min(probe.consecutive_ok, probe.consecutive_failed, probe.generation_failed) < 0:
         return "negative count"
     return ""
 

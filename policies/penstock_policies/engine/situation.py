@@ -20,7 +20,7 @@ from penstock_policies.engine.sanitise import Facts, sanitise, total_load
 from penstock_policies.engine.schedule import Wishes, wishes
 from penstock_policies.engine.speed import Seen, learn_speed
 from penstock_policies.engine.tokens import Counts, Tokens, counted_tokens, mean_tokens, row_tokens
-from penstock_policies.engine.trim import learn_trim
+from penstock_policies.engine.trim import learn_trim, limited_clusters
 from penstock_policies.engine.work import seen_speeds
 from penstock_policies.observations import Observations
 from penstock_policies.overrides import Overrides
@@ -161,6 +161,7 @@ def understand(
         in_flight=_in_flight(policy, facts, now),
         all_heard=demand.recent.keys() <= facts.load.keys(),
         unknown_for=facts.unknown_for,
+        limited=limited_clusters(facts, now),
     )
     speed = learn_speed(policy, seen, previous, now)
     notes = (facts, prices, carbon, health, capacities, demand, budgets)

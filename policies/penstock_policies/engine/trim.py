@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from penstock_policies.decision import ClusterHealth, Decision
-from penstock_policies.engine.sanitise import Facts, error_share, total_load
+from penstock_policies.engine.sanitise import Facts, error_share, plausible_time, total_load
 from penstock_policies.engine.saturation import queueing, saturated, slots_left
 from penstock_policies.observations import EngineLoad, Load
 from penstock_policies.policyset import PolicySet
@@ -37,6 +37,11 @@ _ERRORS = (0.05, 0.5)
 them are a matter of health."""
 _LEAST_RATE = 1.0
 """Requests a second below which their failures prove nothing."""
+_LIMITED_FOR = 5.0
+"""Seconds for which the word of a probe that too much is asked for (429) counts: one word takes 40 % of the way."""
+_LIMITED_LEAST = 0.25
+"""Of the capacity: what such a word leaves. A quota may be used up by others, of whom nothing is known here, and be
+free again within the minute; what refuses requests in earnest shows by their failures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class _Showing:
     slo: float | None
     planned: float
     """Requests in flight it was planned to carry at most."""
+    limited: bool
+    """A probe was just answered that too much is asked for."""
     fits: bool
     """Whether the last plan kept to that: a fleet overloaded knowingly learns nothing from its queues."""
 
@@ -80,6 +87,7 @@ def learn_trim(
     if previous is None:
         return {}
     elapsed = max(0.0, now - previous.at)
+    limited = limited_clusters(facts, now)
     trims: dict[str, tuple[float, float]] = {}
     for name in sorted(policy.clusters):
         view = previous.clusters.get(name)
@@ -89,6 +97,7 @@ def learn_trim(
             slots=slots_left(policy.clusters[name], health.get(name)),
             slo=slo.get(name),
             planned=view.capacity if view is not None else math.inf,
+            limited=name in limited,
             fits=view is not None and view.planned <= _PLANNED * view.capacity,
         )
         before, since = previous.memory.trim.get(name, (1.0, 0.0))
@@ -96,6 +105,21 @@ def learn_trim(
         if trim < 1:
             trims[name] = (trim, now if trim != before else since)
     return trims
+
+
+def limited_clusters(facts: Facts, now: float) -> frozenset[str]:
+    """Name the clusters of which a probe was just answered that too much is asked for."""
+    return frozenset(
+        name
+        for known in (facts.probes, *facts.edge_probes.values())
+        for name, probes in known.items()
+        if any(
+            probe.limited_at is not None
+            and plausible_time(probe.limited_at, now)
+            and now - probe.limited_at <= _LIMITED_FOR
+            for probe in probes.values()
+        )
+    )
 
 
 def _advanced(before: float, showing: _Showing, elapsed: float) -> float:
@@ -138,4 +162,6 @@ def _carried_well(showing: _Showing) -> float | None:
     failing = error_share(load)
     if load.request_rate >= _LEAST_RATE and _ERRORS[0] <= failing < _ERRORS[1]:
         signs.append(load.in_flight * (1 - failing) / showing.slots)
+    if showing.limited:
+        signs.append(max(_LIMITED_LEAST, load.in_flight / showing.slots))
     return min(signs, default=None)

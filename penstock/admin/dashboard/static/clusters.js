@@ -71,7 +71,7 @@ function makeRow(first) {
     }
     if (health.reason && health.state !== "UP") parts.push(health.reason);
     else if (failing) parts.push(`${failing.endpoint}: ${failing.detail}`);
-    setText(why, parts.join(" · "));
+    setText(why, [...parts, ...probingParts(health.probing)].join(" · "));
   }
 
   function showLoad(now) {
@@ -103,6 +103,16 @@ function makeRow(first) {
     setText(footprint, carbon !== null && carbon.gramsPerMillionTokens > 0 ? `${count(carbon.gramsPerMillionTokens)} g CO₂e` : "");
   }
   return { root, update };
+}
+
+function probingParts(probing) {
+  const parts = [];
+  if (probing.credential) parts.push(`credential alarm: ${probing.credential}`);
+  if (probing.limited) parts.push("at its limit (429)");
+  if (probing.missingModels.length) parts.push(`does not list ${probing.missingModels.join(", ")}`);
+  const spent = probing.generation;
+  if (spent) parts.push(`generations ${spent.paused ? "paused" : `every ${duration(spent.everySeconds)}`}, ${count(spent.promptTokens + spent.outputTokens)} tokens so far`);
+  return parts;
 }
 
 function drainText(drain) {

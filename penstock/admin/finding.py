@@ -1,0 +1,15 @@
+"""One thing an operator should know."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing worth knowing. ``info`` is what people meant to happen, such as a drain, and no fault."""
+
+    severity: Severity
+    kind: str
+    message: str
