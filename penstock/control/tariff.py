@@ -70,6 +70,11 @@ class Tariff:
         """``before``, of the same policy set, lends what does not change with prices."""
         self.policy: Final = policy
         self.units: Final[Mapping[str, Unit]] = _units(policy, decision)
+        self._hourly: Final[Mapping[str, float]] = {
+            name: view.usd_per_hour
+            for name, view in decision.clusters.items()
+            if view.usd_per_hour is not None and _amount(view.usd_per_hour)
+        }
         self._sizes: Final[Mapping[RowKey, Sizes]] = {key: _sane(row.tokens) for key, row in decision.rows.items()}
         self._offers: dict[tuple[str, ...], tuple[Unit, ...]] = {}
         """Clusters to those of them that may be the cheapest of all for some mix of tokens."""
@@ -82,13 +87,18 @@ class Tariff:
         return key.policy in self.policy.policies and (not key.cluster or key.cluster in self.units)
 
     def accruing(self) -> dict[AccrualKey, Accrued]:
-        """Give what each cluster that declares it comes to in a second, used or not."""
-        declared = ((name, cluster.spec) for name, cluster in self.policy.clusters.items())
-        return {
-            AccrualKey(0, name, spec.site, spec.region): Accrued(1.0, spec.cost.amortized_usd_per_hour / _HOUR)
-            for name, spec in declared
-            if spec.cost.amortized_usd_per_hour is not None
-        }
+        """Give what each cluster that is paid by the hour comes to in a second, used or not.
+
+        What the policy declares is all in, and outranks a feed's price of machines' time.
+        """
+        accrued: dict[AccrualKey, Accrued] = {}
+        for name, cluster in self.policy.clusters.items():
+            spec = cluster.spec
+            usd = spec.cost.amortized_usd_per_hour
+            usd = self._hourly.get(name) if usd is None else usd
+            if usd is not None:
+                accrued[AccrualKey(0, name, spec.site, spec.region)] = Accrued(1.0, usd / _HOUR)
+        return accrued
 
     def estimated(self, flow: Flow) -> tuple[LedgerKey, Amounts]:
         """Give what a flow comes to in a second; the bucket is the caller's to fill in."""

@@ -114,6 +114,8 @@ class ClusterView:
     """Prompt and generated tokens a request there is taken for."""
     prompt_price_ratio: float | None = None
     """What a prompt token costs of ``price``, where something else than the policy tells."""
+    usd_per_hour: float | None = None
+    """What the whole cluster costs an hour, used or not, where a feed tells a price of machines' time: for reports."""
 
 
 @dataclass(frozen=True, slots=True)

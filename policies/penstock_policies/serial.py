@@ -42,7 +42,9 @@ _FIELDS = {
     kind: tuple(one.name for one in fields(kind))
     for kind in (BudgetView, ClusterHealth, ClusterView, EngineMemory, Note, Turns)
 }
-_LATER = frozenset({"edge_health", "frozen_regions", "edge_outcomes", "prompt_ratios", "paces", "prompt_price_ratio"})
+_LATER = frozenset(
+    {"edge_health", "frozen_regions", "edge_outcomes", "prompt_ratios", "paces", "prompt_price_ratio", "usd_per_hour"}
+)
 """Fields younger than many a recorded decision: left out where they say nothing, so that decisions they do not change
 hash as they always did."""
 _DECISION_FIELDS = tuple(one.name for one in fields(Decision))

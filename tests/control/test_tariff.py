@@ -183,6 +183,20 @@ def test_a_cluster_accrues_its_hours_whether_or_not_it_is_used() -> None:
     }
 
 
+@pytest.mark.parametrize(("told", "accrued"), [(36.0, 0.01), (None, None), (float("nan"), None)])
+def test_so_does_one_whose_feed_tells_a_price_of_the_hour_and_what_is_declared_outranks_it(
+    told: float | None, accrued: float | None
+) -> None:
+    policy = policy_of()
+    decision = decision_of(policy, cloud=1.0)
+    views = {name: replace(view, usd_per_hour=told) for name, view in decision.clusters.items()}
+    found = {
+        key.cluster: each.usd for key, each in Tariff(policy, replace(decision, clusters=views)).accruing().items()
+    }
+    assert found["onprem"] == pytest.approx(AN_HOUR / 3600)
+    assert found.get("cloud") == (None if accrued is None else pytest.approx(accrued))
+
+
 def test_adding_up_nothing_is_nothing() -> None:
     empty = Entries({}, {})
     assert added_up(empty, [], []) == (empty, empty)

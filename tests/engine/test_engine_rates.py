@@ -52,19 +52,31 @@ def whys(decision: Decision) -> list[object]:
 
 
 @pytest.mark.parametrize(
-    ("unit", "per", "usd", "price", "source"),
+    ("unit", "told_by_feed", "price", "hourly", "source"),
     [
-        ("usdPerGpuHour", "GPU-hour", 3.0, 24 / 72, "feed cloud-prices: 3 USD/GPU-hour x 8 at 20000 tokens/s declared"),
-        ("usdPerHour", "hour", 12.0, 24 / 72, "feed cloud-prices: 12 USD/hour x 2 at 20000 tokens/s declared"),
-        ("perMwh", "kWh", 0.12, 0.936 / 72, "feed cloud-prices: 0.12 USD/kWh x 7.8 kW at 20000 tokens/s declared"),
+        (
+            "usdPerGpuHour",
+            (3.0, "GPU-hour"),
+            24 / 72,
+            24.0,
+            "feed cloud-prices: 3 USD/GPU-hour x 8 at 20000 tokens/s declared",
+        ),
+        ("usdPerHour", (12.0, "hour"), 24 / 72, 24.0, "feed cloud-prices: 12 USD/hour x 2 at 20000 tokens/s declared"),
+        (
+            "perMwh",
+            (0.12, "kWh"),
+            0.936 / 72,
+            None,
+            "feed cloud-prices: 0.12 USD/kWh x 7.8 kW at 20000 tokens/s declared",
+        ),
     ],
 )
 def test_an_hour_becomes_tokens_by_what_a_full_cluster_makes(
-    unit: str, per: str, usd: float, price: float, source: str
+    unit: str, told_by_feed: tuple[float, str], price: float, hourly: float | None, source: str
 ) -> None:
-    view = told(usd, per, policy=priced_by(unit)).clusters[EU]
+    view = told(*told_by_feed, policy=priced_by(unit)).clusters[EU]
     assert view.price == pytest.approx(price)
-    assert (view.price_source, view.price_age) == (source, 0.0)
+    assert (view.price_source, view.price_age, view.usd_per_hour) == (source, 0.0, hourly)
 
 
 def test_the_explanation_of_a_row_names_a_price_of_tokens() -> None:
@@ -217,6 +229,7 @@ def test_batching_gain_is_no_pace() -> None:
 
 def test_a_decision_with_paces_and_ratios_reads_back_the_same() -> None:
     decision = paces([0.8], 1.5, seconds=60)
+    assert decision.clusters[EU].usd_per_hour == 24.0
     assert from_json(to_json(decision)) == decision
 
 
@@ -224,7 +237,7 @@ def test_a_decision_without_them_says_nothing_of_them() -> None:
     text = to_json(
         decide(fleet(), Observations(prices={"cloud-prices": {EU: Price(START, 0.9)}}), Overrides(), None, START)
     )
-    assert not any(word in text for word in ("paces", "prompt_ratios", "prompt_price_ratio"))
+    assert not any(word in text for word in ("paces", "prompt_ratios", "prompt_price_ratio", "usd_per_hour"))
 
 
 def test_what_a_feed_tells_of_prompts_is_charged_and_outlives_the_feed() -> None:

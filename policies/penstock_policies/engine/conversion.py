@@ -25,6 +25,8 @@ class TokenPrice:
     prompt_ratio: float | None
     told: str
     """What it was made of, for people."""
+    usd_per_hour: float | None
+    """What the whole cluster costs an hour, full or not; None of electricity, which idle machines are not billed by."""
 
 
 def usd_per_million(cluster: Cluster, basis: Basis) -> float | None:
@@ -51,6 +53,7 @@ def of_tokens(cluster: Cluster, basis: Basis, figure: float, known: tuple[float,
         max(0.0, figure) * per_million * pace,
         rate / prompt_rate if prompt_rate is not None and cluster.spec.cost.declared_prompt_ratio is None else None,
         told,
+        None if basis is Basis.KWH else figure * (_units(cluster, basis) or 0.0),
     )
 
 

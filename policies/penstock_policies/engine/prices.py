@@ -37,6 +37,8 @@ class ClusterPrice:
     """Whether there is one at all: a cluster without comes after all others where cost decides."""
     prompt_ratio: float | None = None
     """What a prompt token costs of it, where not the policy tells."""
+    usd_per_hour: float | None = None
+    """What the whole cluster costs an hour, where the price is one of machines' time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,14 @@ def _resolve(
             if fed is not None and (not stale or cost.usd_per_million_tokens is None):
                 source = f"feed {cost.feed}{' (stale)' if stale else ''}"
                 told = f": {fed.told}" if fed.told else ""
-                return ClusterPrice(fed.usd, f"{source}{told}", age, steers=not stale, prompt_ratio=fed.prompt_ratio)
+                return ClusterPrice(
+                    fed.usd,
+                    f"{source}{told}",
+                    age,
+                    steers=not stale,
+                    prompt_ratio=fed.prompt_ratio,
+                    usd_per_hour=fed.usd_per_hour,
+                )
     if cost.usd_per_million_tokens is not None:
         return ClusterPrice(cost.usd_per_million_tokens, "policy")
     return None
@@ -197,6 +206,7 @@ class _Fed(NamedTuple):
     usd: float
     prompt_ratio: float | None
     told: str
+    usd_per_hour: float | None = None
 
 
 def _fed(
@@ -205,7 +215,11 @@ def _fed(
     if basis is Basis.TOKENS:
         return _Fed(figure, ratio, "")
     turned = of_tokens(cluster, basis, figure, pace)
-    return None if turned is None else _Fed(turned.usd_per_million_tokens, turned.prompt_ratio, turned.told)
+    return (
+        None
+        if turned is None
+        else _Fed(turned.usd_per_million_tokens, turned.prompt_ratio, turned.told, turned.usd_per_hour)
+    )
 
 
 def _with_unknown_as_dearest(clusters: Mapping[str, ClusterPrice | None], notes: list[Note]) -> dict[str, ClusterPrice]:

@@ -116,6 +116,7 @@ class Situation:
                 carbon_source=self.carbon.clusters[name].source,
                 tokens=self.measured.get(name, (0.0, 0.0)),
                 prompt_price_ratio=price.prompt_ratio,
+                usd_per_hour=price.usd_per_hour,
             )
             for name, price in self.prices.clusters.items()
         }
