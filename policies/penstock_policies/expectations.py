@@ -23,7 +23,6 @@ PATTERNS: Final = {
     r"^/\S*$": "a path that begins with / and has no spaces",
     r"^https?://\S+$": "an http:// or https:// URL",
     r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$": "a name of at most 128 letters, digits, hyphens and underscores",
-    r"^PENSTOCK_KEY_[A-Z0-9_]{1,64}$": "a variable whose name begins with PENSTOCK_KEY_, in capitals",
     r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$": "the name of a file of the credentials directory, without a path",
     r"^[A-Za-z0-9._-]{0,32}$": "a word such as Bearer, or nothing",
     r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,252})$|^::1?$": "an IP address or a DNS name",

@@ -3,7 +3,7 @@
 The words only; what a probe may be asked of which cluster is judged in :mod:`penstock_policies.probing_checks`.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,17 +11,14 @@ from penstock_policies.model import HttpPath, Model, ModelName
 from penstock_policies.quantities import Seconds
 from penstock_policies.words import Vantage
 
-KEY_VARIABLES: Final = "PENSTOCK_KEY_"
-"""What the name of an environment variable that holds a key begins with. A policy can name no other variable, and no
-file but those of one directory: who writes policies also says where requests go, and must not be able to send there
-whatever else this process happens to know."""
-
 
 class Credential(Model):
     """Where Penstock finds the key it shows when it probes. The key itself never stands in a policy."""
 
-    env: Annotated[str, Field(pattern=rf"^{KEY_VARIABLES}[A-Z0-9_]{{1,64}}$")] | None = None
-    """An environment variable of Penstock's process."""
+    env: Annotated[str, Field(pattern=r"^PENSTOCK_SECRET_[A-Z0-9_]+$")] | None = None
+    """An environment variable of Penstock's process. The prefix keeps a policy from naming any other, as the directory
+    of files does: who writes policies says where requests go, and must not have sent there whatever this process
+    knows."""
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")] | None = None
     """The name of a file in the directory that ``penstock serve --credentials`` gives. Read again for every probe, so
     that a rotated key is used at once."""

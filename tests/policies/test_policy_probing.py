@@ -37,7 +37,7 @@ def test_generation_has_sound_defaults() -> None:
     [
         "{models: true, generation: {}}",
         "{generation: {model: mistral, api: completions, path: /serve/v1/completions, ttftWarn: 1s}}",
-        "{credential: {env: PENSTOCK_KEY_EU}}",
+        "{credential: {env: PENSTOCK_SECRET_EU}}",
         "{credential: {file: eu.key, header: api-key, scheme: ''}}",
     ],
 )
@@ -74,7 +74,7 @@ def test_all_of_it_can_be_said(health: str) -> None:
             "{credential: {env: DATABASE_URL}}",
             (
                 'a.yaml:11:30: spec.health.credential.env: malformed value "DATABASE_URL"; '
-                "expected a variable whose name begins with PENSTOCK_KEY_, in capitals"
+                "expected a variable whose name begins with PENSTOCK_SECRET_"
             ),
         ),
         (
@@ -116,7 +116,7 @@ def test_a_mistake_is_told_with_its_place(health: str, error: str) -> None:
         '{generation: {prompt: "two\\nlines"}}',
         "{generation: {interval: 4s}}",
         "{generation: {tokens_per_day: 2000}}",
-        "{credential: {env: PENSTOCK_KEY_A, file: a}}",
+        "{credential: {env: PENSTOCK_SECRET_A, file: a}}",
         "{credential: {file: a, scheme: two words}}",
         "{models: yes-please}",
     ],
@@ -128,7 +128,7 @@ def test_what_is_out_of_bounds_is_refused(health: str) -> None:
 def test_a_key_that_would_travel_in_plain_text_is_a_warning() -> None:
     assert any(
         "spec.health.credential: the key is sent in plain text to endpoints without tls" in warning
-        for warning in warnings_in(cluster("{credential: {env: PENSTOCK_KEY_EU}}", tls=""))
+        for warning in warnings_in(cluster("{credential: {env: PENSTOCK_SECRET_EU}}", tls=""))
     )
 
 

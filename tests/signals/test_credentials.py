@@ -12,10 +12,10 @@ KEY = "sk-very-secret"
 
 
 async def test_a_key_of_the_environment_is_sent_as_the_policy_says() -> None:
-    keyring = Keyring(environment={"PENSTOCK_KEY_EU": KEY})
-    name, secret = await keyring.header(Credential(env="PENSTOCK_KEY_EU"))
+    keyring = Keyring(environment={"PENSTOCK_SECRET_EU": KEY})
+    name, secret = await keyring.header(Credential(env="PENSTOCK_SECRET_EU"))
     assert (name, secret.reveal()) == ("Authorization", f"Bearer {KEY}")
-    name, secret = await keyring.header(Credential(env="PENSTOCK_KEY_EU", header="api-key", scheme=""))
+    name, secret = await keyring.header(Credential(env="PENSTOCK_SECRET_EU", header="api-key", scheme=""))
     assert (name, secret.reveal()) == ("api-key", KEY)
 
 
@@ -48,8 +48,8 @@ async def test_what_is_no_key_is_told_without_being_quoted(tmp_path: Path, conte
 
 
 async def test_a_variable_that_is_not_set_and_a_directory_that_is_not_given_are_told() -> None:
-    with pytest.raises(CredentialError, match="variable PENSTOCK_KEY_EU is not set"):
-        await Keyring(environment={}).header(Credential(env="PENSTOCK_KEY_EU"))
+    with pytest.raises(CredentialError, match="variable PENSTOCK_SECRET_EU is not set"):
+        await Keyring(environment={}).header(Credential(env="PENSTOCK_SECRET_EU"))
     with pytest.raises(CredentialError, match=r"no directory for file eu\.key: penstock serve --credentials DIR"):
         await Keyring(environment={}).header(Credential(file="eu.key"))
 

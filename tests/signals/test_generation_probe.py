@@ -19,7 +19,7 @@ from penstock_policies.schema import Endpoint
 from tests.signals.hostile_servers import Speak, head, saying, speaking
 from tests.signals.simulated_servers import serving
 
-KEYS = {"PENSTOCK_KEY_EU": "sk-very-secret"}
+KEYS = {"PENSTOCK_SECRET_EU": "sk-very-secret"}
 SSE = "content-type: text/event-stream"
 
 
@@ -226,12 +226,12 @@ async def test_the_key_is_sent_and_shown_nowhere(probe: GenerationProbe, caplog:
 
     with caplog.at_level(logging.DEBUG):
         async with serving(handler) as port:
-            generated = await probe(target(port, Credential(env="PENSTOCK_KEY_EU")))
+            generated = await probe(target(port, Credential(env="PENSTOCK_SECRET_EU")))
     assert seen == ["Bearer sk-very-secret"]
     assert "secret" not in repr(generated) + caplog.text
 
 
 async def test_without_its_key_nothing_is_asked(probe: GenerationProbe) -> None:
     async with speaking(saying(b"")) as port:
-        generated = await probe(target(port, Credential(env="PENSTOCK_KEY_US")))
-    assert (generated.verdict, generated.detail) == (Verdict.REFUSED, "variable PENSTOCK_KEY_US is not set")
+        generated = await probe(target(port, Credential(env="PENSTOCK_SECRET_US")))
+    assert (generated.verdict, generated.detail) == (Verdict.REFUSED, "variable PENSTOCK_SECRET_US is not set")

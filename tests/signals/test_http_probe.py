@@ -210,8 +210,8 @@ async def test_every_layer_shows_the_key_and_none_is_kept(caplog: pytest.LogCapt
         seen.append((request.path, key))
         return web.Response(status=200 if request.path == "/health" else 403, text=key)
 
-    keyring = Keyring(environment={"PENSTOCK_KEY_EU": "sk-very-secret"})
-    credential = Credential(env="PENSTOCK_KEY_EU", header="api-key", scheme="")
+    keyring = Keyring(environment={"PENSTOCK_SECRET_EU": "sk-very-secret"})
+    credential = Credential(env="PENSTOCK_SECRET_EU", header="api-key", scheme="")
     with caplog.at_level(logging.DEBUG):
         async with serving(handler) as port, HttpProbe(keyring) as probe:
             result = await probe(replace(_target(port), models=("llama",), credential=credential))

@@ -18,7 +18,7 @@ KEY, OTHER = ("cloud", "10.0.0.1:443"), ("cloud", "10.0.0.2:443")
 REFUSED = ProbeResult(Answer.ALIVE, 0.1, "401", Layer.HEALTH, credential="health: HTTP 401, the key is refused")
 GOOD = ProbeResult(Answer.ALIVE, 0.1)
 POLICY = policy_set(
-    [cluster("cloud", ("10.0.0.1", 443), ("10.0.0.2", 443), credential={"env": "PENSTOCK_KEY_A"}, generation={})]
+    [cluster("cloud", ("10.0.0.1", 443), ("10.0.0.2", 443), credential={"env": "PENSTOCK_SECRET_A"}, generation={})]
 )
 
 
