@@ -20,6 +20,7 @@ from penstock.admin.requests import MAX_BODY_BYTES
 from penstock.admin.resources import (
     audit,
     budgets,
+    cluster,
     clusters,
     costs,
     decision_log,
@@ -45,6 +46,7 @@ RESOURCES = (
     health,
     status,
     clusters,
+    cluster,
     weights,
     budgets,
     costs,

@@ -1,9 +1,10 @@
-"""One thing an operator should know."""
+"""One thing worth knowing."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Severity = Literal["error", "warning", "info"]
+ORDER: Final[tuple[Severity, ...]] = ("error", "warning", "info")
 
 
 @dataclass(frozen=True, slots=True)

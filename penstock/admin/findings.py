@@ -7,17 +7,15 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from penstock.admin.feed_figures import FeedTrouble, feed_troubles
-from penstock.admin.finding import Finding, Severity
+from penstock.admin.finding import ORDER, Finding
 from penstock.admin.notices import NoticeEffect
 from penstock.admin.ports import ControlPlane
 from penstock.admin.probe_findings import probe_findings
+from penstock.admin.signal_findings import signal_findings
 from penstock.admin.wire import short_type
 from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, SyncStatus
 from penstock_policies.decision import HealthState, Row, Rung
 from penstock_policies.policyset import PolicySet
-
-ORDER: Final[tuple[Severity, ...]] = ("error", "warning", "info")
-
 
 EDGE_GRACE: Final = 60.0
 """Seconds after the start in which Envoys come back (they try every 30 s at least) and begin to probe: until then
@@ -279,6 +277,7 @@ def findings(control: ControlPlane, envoys: Sequence[ConnectedEnvoy]) -> list[Fi
         *probe_findings(control),
         *_feeds(control),
         *_feed_figures(control),
+        *signal_findings(control),
         *_drains(control),
         *_notices(control),
     ]

@@ -8,6 +8,7 @@ from penstock.admin.feed_figures import accepted_ages, feed_troubles
 from penstock.admin.findings import feed_ages
 from penstock.admin.ports import ControlPlane
 from penstock.admin.probe_view import is_limited
+from penstock.admin.signal_gauges import signal_gauges
 from penstock.admin.xds_metrics import SERVED_TYPES, type_label
 from penstock_policies.decision import Decision, HealthState
 
@@ -260,6 +261,7 @@ def live_gauges(control: ControlPlane) -> list[Metric]:
         *_notices(control),
         *_edge(control),
         *_probes(control),
+        *signal_gauges(control),
     ]
 
 

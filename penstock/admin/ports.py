@@ -12,6 +12,7 @@ from typing import Protocol
 from penstock.admin.edge_votes import EdgeProbing
 from penstock.admin.notices import Notice, NoticeOutcome, NoticeRequest, StandingNotice
 from penstock.admin.recorded import PastDecision, StoredDecision, Verification
+from penstock.admin.signals import Signals
 from penstock.admin.xds_state import CanaryRollout, ConnectedEnvoy, QuarantinedResource, Queue, ResourceState
 from penstock.signals.probing import Probed
 from penstock.state.costs import Asked, Found
@@ -217,6 +218,11 @@ class ControlPlane(Protocol):
         """Tell what probing a cluster found, and what it costs."""
         ...
 
+    @property
+    def signals(self) -> Signals:
+        """What engines and edges tell beyond what is decided by."""
+        ...
+
     def feeds(self) -> Sequence[FeedStatus]:
         """Return the cost feeds of the policy in force."""
         ...
@@ -235,7 +241,6 @@ class ControlPlane(Protocol):
 
     def resources(self, stream: str) -> Sequence[ResourceState]:
         """Return every resource the Envoy of a stream asks for; none when there is no such stream any more."""
-        ...
 
     def quarantine(self) -> Sequence[QuarantinedResource]:
         """Return what Envoys have refused and is not sent any more, as long as it is what would be served."""
@@ -265,7 +270,6 @@ class ControlPlane(Protocol):
 
     def history(self) -> Sequence[HistoryPoint]:
         """Return the latest changes of weights, oldest first, from a bounded memory."""
-        ...
 
     async def recent_decisions(self, limit: int, before: float | None = None) -> Sequence[StoredDecision]:
         """Return recorded decisions, newest first, older than ``before`` (Unix time).

@@ -13,6 +13,7 @@ import typer
 from penstock.cli import (
     bootstrap,
     budgets,
+    cluster,
     costs,
     decisions,
     drains,
@@ -47,6 +48,7 @@ for command, panel in (
     (replay.replay, "Policies"),
     (bootstrap.bootstrap, "Run"),
     (observe.status, "Observe"),
+    (cluster.cluster, "Observe"),
     (observe.weights, "Observe"),
     (budgets.budgets, "Observe"),
     (costs.costs, "Observe"),

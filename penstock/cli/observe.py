@@ -6,6 +6,7 @@ from urllib.parse import quote
 import typer
 
 from penstock.cli.client import call
+from penstock.cli.engine_text import engine_text
 from penstock.cli.errors import FINDINGS, CommandError
 from penstock.cli.figures import number, percent, seconds, span
 from penstock.cli.options import DEFAULT_SERVER, OutputForm, Server
@@ -27,8 +28,19 @@ def _clusters(items: list[dict[str, Any]]) -> None:
             "" if drain is None else f"{drain['owner']}, {seconds(drain['endsInSeconds'])} left: {drain['reason']}"
         )
         in_flight = f"{number(load['inFlight'])} of {number(load['capacity'])}{used}"
-        rows.append([item["name"], item["site"], item["region"], _seen(health), in_flight, cost, drained])
-    columns = ["CLUSTER", "SITE", "REGION", "HEALTH", "IN FLIGHT#", "$/MTOK#", "DRAINED BY"]
+        rows.append(
+            [
+                item["name"],
+                item["site"],
+                item["region"],
+                _seen(health),
+                in_flight,
+                engine_text(item["engineFigures"]),
+                cost,
+                drained,
+            ]
+        )
+    columns = ["CLUSTER", "SITE", "REGION", "HEALTH", "IN FLIGHT#", "ENGINES", "$/MTOK#", "DRAINED BY"]
     show_table(columns, rows, empty="no clusters")
 
 

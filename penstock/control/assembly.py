@@ -34,6 +34,7 @@ from penstock.control.policies import PolicyKeeper
 from penstock.control.publisher import Publisher
 from penstock.control.quarantine import QuarantineLog
 from penstock.control.recorder import Recorder
+from penstock.control.signal_views import SignalViews
 from penstock.control.sources import Sources
 from penstock.control.xds_events import XdsEvents
 from penstock.control.xds_port import XdsPort
@@ -201,6 +202,7 @@ async def serving(
             history=history,
             store=store,
             clock=clock,
+            signals=SignalViews(lambda: decider.policy, sources.engines, reports),
             feeds=lambda: [FeedStatus(s.name, s.refreshed_at, s.error) for s in feeds.states()],
             probed=sources.probing.probed,
             cache=cache,

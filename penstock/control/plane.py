@@ -36,6 +36,7 @@ from penstock.control.notices import Notices
 from penstock.control.past import as_port, past
 from penstock.control.policies import PolicyKeeper
 from penstock.control.publisher import Publisher
+from penstock.control.signal_views import SignalViews
 from penstock.control.verification import verify_decision
 from penstock.signals.board import ObservationBoard
 from penstock.signals.probing import Probed
@@ -71,6 +72,7 @@ class Plane:
         clock: Callable[[], float],
         feeds: Callable[[], Sequence[FeedStatus]],
         probed: Callable[[Cluster], Probed],
+        signals: SignalViews,
         cache: SnapshotCache,
         streams: Callable[[], Sequence[ConnectedEnvoy]],
         resources: Callable[[str], Sequence[ResourceState]],
@@ -88,6 +90,7 @@ class Plane:
         self._clock = clock
         self._feeds = feeds
         self._probed = probed
+        self.signals: Final = signals
         self._cache = cache
         self._streams = streams
         self._resources = resources

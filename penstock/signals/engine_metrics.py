@@ -19,6 +19,7 @@ from penstock.signals.board import ObservationBoard
 from penstock.signals.engine_figures import Figures
 from penstock.signals.engine_pages import EnginePage, engine_pages
 from penstock.signals.engine_readings import Reading, Window, cluster_load
+from penstock.signals.engine_shown import EngineShown, shown
 from penstock.signals.engine_text import EngineTextError, parse
 from penstock.signals.metrics_page import MetricsPages, Scrape, ScrapeError
 from penstock.signals.workers import Workers
@@ -84,6 +85,7 @@ class EngineMetrics:
         self._jitter = jitter or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._gate = asyncio.Semaphore(CONCURRENCY)
         self._watched: dict[str, dict[str, _Watched]] = {}
+        self._shown: dict[str, EngineShown | None] = {}
         self._workers = Workers[tuple[str, str], EnginePage]("engine metrics", self._work)
 
     async def apply(self, policy_set: PolicySet) -> None:
@@ -100,6 +102,8 @@ class EngineMetrics:
             kept.setdefault(cluster, {})[key] = before if before and same else _Watched(page, Window())
         for cluster in self._watched.keys() - kept.keys():
             self._board.set_engine(cluster, None)
+        same_pages = {cluster for cluster, pages in kept.items() if pages == self._watched.get(cluster)}
+        self._shown = {cluster: told for cluster, told in self._shown.items() if cluster in same_pages}
         self._watched = kept
         self._workers.apply(wanted)
         await self._workers.settled()
@@ -109,13 +113,17 @@ class EngineMetrics:
         await self._workers.stop()
         await self._pages.close()
 
-    def figures(self, cluster: str) -> Mapping[str, Figures]:
-        """Return all that the pages of a cluster say, by ``address:port``, of those that were read lately."""
+    def shown(self, cluster: str) -> EngineShown | None:
+        """Return what the pages of a cluster, of those that were read lately, say together; None where none was."""
+        told = self._shown.get(cluster)
+        return told if told is not None and self._clock() - told.at <= SILENT else None
+
+    def pages(self, cluster: str) -> Mapping[str, EngineShown | None]:
+        """Return what each page of a cluster says, by its ``address:port``; None of those not read lately."""
         now = self._clock()
         return {
-            key: latest.figures
+            key: shown([each.window]) if each.fresh(now) else None
             for key, each in self._watched.get(cluster, {}).items()
-            if each.fresh(now) and (latest := each.window.latest()) is not None
         }
 
     async def _work(self, key: tuple[str, str], page: EnginePage) -> None:
@@ -157,5 +165,7 @@ class EngineMetrics:
         pages = self._watched[cluster].values()
         if any(each.blind or (each.page.apart and not each.fresh(now)) for each in pages):
             self._board.set_engine(cluster, None)
+            self._shown[cluster] = None
             return
+        self._shown[cluster] = shown([each.window for each in pages if each.fresh(now)])
         self._board.set_engine(cluster, cluster_load([each.window for each in pages if each.fresh(now)]))

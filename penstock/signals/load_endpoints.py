@@ -45,6 +45,21 @@ class EndpointLoad:
 
 
 @dataclass(slots=True)
+class Outcome:
+    """How requests at an endpoint went lately, over all regions."""
+
+    in_flight: int = 0
+    ended: float = 0.0
+    """Requests that ended, of which ``errors`` failed; both counted with fading memory."""
+    errors: float = 0.0
+
+    @property
+    def error_share(self) -> float:
+        """Of what ended, the share that failed; 0 of nothing."""
+        return self.errors / self.ended if self.ended > 0 else 0.0
+
+
+@dataclass(slots=True)
 class _Counted:
     at: float
     in_flight: int = 0
@@ -114,6 +129,16 @@ class Endpoints:
             )
             for address, counted in self._known.get(cluster, {}).items()
         }
+
+    def add_to(self, outcomes: dict[tuple[str, str], Outcome], now: float) -> None:
+        """Add how requests went to those of other regions, by cluster and ``address:port``."""
+        weight = self._weight(now)
+        for cluster, known in self._known.items():
+            for address, counted in known.items():
+                outcome = outcomes.setdefault((cluster, readable(address)), Outcome())
+                outcome.in_flight += max(0, counted.in_flight)
+                outcome.ended += (counted.errors + counted.successes) / weight
+                outcome.errors += counted.errors / weight
 
     def clusters(self) -> frozenset[str]:
         """Name the clusters of which endpoints are known."""

@@ -117,7 +117,9 @@ class Report(NamedTuple):
     unknown: int
     """Entries about clusters that are none of ours."""
     told: int
-    """Endpoints it tells of, read or not."""
+    """Endpoints that were read."""
+    covers: float
+    """Seconds that its figures are about; 0 where nothing is carried."""
 
 
 class ReportError(Exception):
@@ -181,6 +183,7 @@ class _Reading:
             tuple(refused),
             self._unknown,
             self._told,
+            max(self._intervals.values(), default=0) / 1e9,
         )
 
     def take(self, stats: Any) -> None:  # noqa: ANN401 - made at run time, as all below
@@ -223,9 +226,9 @@ class _Reading:
             before = self._carried.get(place)
             # A gRPC client tells of a cluster twice while its endpoints come from two services.
             self._carried[place] = figures if before is None else Figures(*map(sum, zip(before, figures, strict=True)))
-            told = locality.upstream_endpoint_stats
-            self._told += len(told)
             if self._wants_endpoints:
+                told = locality.upstream_endpoint_stats
+                self._told += len(told)
                 if told:
                     self._take_endpoints(name, told, counts, spoken=bool(locality.load_metric_stats))
                 else:

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Final
 
 from penstock.signals.load_doubt import LARGE, Claims, peak
-from penstock.signals.load_endpoints import EndpointLoad, Endpoints
+from penstock.signals.load_endpoints import EndpointLoad, Endpoints, Outcome
 from penstock.signals.load_reports import MILLIONTHS, EndpointCount, Figures, Place, Report
 from penstock_policies.observations import Load
 
@@ -20,10 +20,12 @@ _NONE: Final = Figures(0, 0, 0, 0)
 _LARGE_RATE: Final = LARGE * MILLIONTHS
 RECENT_HALF_LIFE: Final = 30.0
 """Seconds in which the memory of what a region carried fades by half."""
+SLOWEST: Final = 60.0
+"""Seconds. Who reports more rarely is taken to do so this often, and is silent in between."""
 GRACE: Final = 30.0
 """Seconds after the first report from a region in which all is believed: there is nothing to measure claims by yet."""
 MOST_DROPS: Final = 4_096
-"""Cluster and category pairs that are counted."""
+"""Cluster and category pairs that are counted by name."""
 
 _numbers = count(1)
 
@@ -37,6 +39,8 @@ class Reporter:
     at: float
     """When it last reported."""
     number: int = field(default_factory=lambda: next(_numbers))
+    every: float = 0.0
+    """Seconds between its reports, as far as they tell."""
     region: str | None = None
     """Where what it says counts; None while it counts for nothing."""
     reported: bool = False
@@ -104,18 +108,20 @@ class LoadTotals:
         # Thousands of reporters tell of the same clusters: one set for all, which is quickly compared.
         reporter.names = self._names.setdefault(report.names, report.names)
         reporter.at, reporter.reported = now, True
+        reporter.every = min(report.covers, SLOWEST) or reporter.every
         carried = self._with_issued(reporter, report.carried)
         region = None if reporter.region is None else self._regions[reporter.region]
         if region is not None:
             carried = self._believed(region, reporter, carried, now)
-            self._add(region, reporter.carried, -1)
-            self._add(region, carried, 1)
+            self._change(region, reporter.carried, carried)
         reporter.carried = carried
         if times:
             self._take_endpoints(region, reporter, report.endpoints, times)
         for drop in report.drops:
-            if (drop.cluster, drop.category) in self.drops or len(self.drops) < MOST_DROPS:
-                self.drops[drop.cluster, drop.category] += drop.requests
+            key = drop.cluster, drop.category
+            if key not in self.drops and len(self.drops) >= MOST_DROPS:
+                key = drop.cluster, "other"
+            self.drops[key] += drop.requests
 
     def sums(self, reporters: Iterable[Reporter]) -> dict[str, dict[str, Load]]:
         """Give the load of every region by cluster, of what counts somewhere of these reporters.
@@ -157,6 +163,13 @@ class LoadTotals:
         now = self._clock()
         found = {name: region.endpoints.of(cluster, now) for name, region in self._regions.items()}
         return {name: of for name, of in found.items() if of}
+
+    def outcomes(self) -> dict[tuple[str, str], Outcome]:
+        """Tell how requests at every endpoint went lately, by cluster and ``address:port``."""
+        found: dict[tuple[str, str], Outcome] = {}
+        for region in self._regions.values():
+            region.endpoints.add_to(found, self._clock())
+        return found
 
     def speaking(self) -> frozenset[str]:
         """Name the clusters whose engines have told figures in their answers lately."""
@@ -211,6 +224,19 @@ class LoadTotals:
             total[2] += sign * errors
             total[3] += sign * successes
 
+    def _change(self, region: _Region, before: Mapping[Place, Figures], after: Mapping[Place, Figures]) -> None:
+        if before.keys() != after.keys():
+            self._add(region, before, -1)
+            self._add(region, after, 1)
+            return
+        sums = region.sums
+        for place, (in_flight, issued, errors, successes) in after.items():
+            total, old = sums[place], before[place]
+            total[0] += in_flight - old[0]
+            total[1] += issued - old[1]
+            total[2] += errors - old[2]
+            total[3] += successes - old[3]
+
     def _take_endpoints(
         self, region: _Region | None, reporter: Reporter, told: list[EndpointCount], times: int
     ) -> None:
@@ -225,8 +251,9 @@ class LoadTotals:
                 key = each.cluster, each.address
                 in_flight[key] = in_flight.get(key, 0) + each.in_flight
         if region is not None:
-            self._carry(region, reporter.in_flight, -1)
-            self._carry(region, in_flight, 1)
+            before = reporter.in_flight
+            changed = {key: in_flight.get(key, 0) - before.get(key, 0) for key in before.keys() | in_flight.keys()}
+            self._carry(region, {key: more for key, more in changed.items() if more}, 1)
         reporter.in_flight = in_flight
 
     def _carry(self, region: _Region, in_flight: Mapping[tuple[str, bytes], int], sign: int) -> None:

@@ -26,7 +26,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 
 from penstock.signals.board import ObservationBoard
-from penstock.signals.load_endpoints import EndpointLoad
+from penstock.signals.load_endpoints import EndpointLoad, Outcome
 from penstock.signals.load_facts import ClusterReport, Doubt, LoadFacts
 from penstock.signals.load_orca import engine_load
 from penstock.signals.load_reports import MOST_BYTES, Report, ReportError, parse
@@ -45,9 +45,16 @@ SUM_INTERVAL: Final = 0.25
 SILENT_INTERVALS: Final = 3
 """Reports an Envoy may miss before it counts for nothing."""
 
-ENDPOINTS_PER_SECOND: Final = 20_000
+MOST_MOVED: Final = 100
+"""Reporters that one sum may take out or put elsewhere: when a network breaks a thousand fall silent at once, and each
+costs a tenth of a millisecond. The others follow at the next."""
+
+ENDPOINTS_PER_SECOND: Final = 10_000
 """What is said of single endpoints is read of all reports up to this many; above, of every second one, or fewer. It
 costs some two microseconds each, and the picture is the same, a little later."""
+
+_SMOOTHING: Final = 0.3
+"""Of each second's number of endpoints, what goes into their mean where it falls: a pace that swung would be none."""
 
 SENDS_ALL: Final = "envoy.lrs.supports_send_all_clusters"
 """The client feature of those that need no list of clusters."""
@@ -87,6 +94,7 @@ class LoadReports:
         self._warned: set[int] = set()
         self._told = 0
         self._told_since = clock()
+        self._told_rate = 0.0
         self._stride = 1
 
     def handler(self) -> "grpc.GenericRpcHandler[bytes, bytes]":
@@ -137,6 +145,14 @@ class LoadReports:
             drops={category: count for (name, category), count in self._totals.drops.items() if name == cluster},
         )
 
+    def outcomes(self) -> Mapping[tuple[str, str], Outcome]:
+        """Return how requests at every endpoint went lately, by cluster and ``address:port``."""
+        return self._totals.outcomes()
+
+    def drops(self) -> Mapping[tuple[str, str], int]:
+        """Return the requests turned away at edges since the start, by cluster and category."""
+        return dict(self._totals.drops)
+
     def endpoints(self, cluster: str) -> Mapping[str, Mapping[str, EndpointLoad]]:
         """Return what is known of a cluster's endpoints, by region and ``address:port``."""
         return self._totals.endpoints(cluster)
@@ -144,26 +160,31 @@ class LoadReports:
     def sum_up(self) -> None:
         """Pin on the board what every live reporter said last, per region."""
         now = self._clock()
-        silent = unplaced = 0
+        silent = unplaced = moved = 0
         for reporter in self._streams:
             if not reporter.reported:
                 continue
-            if now - reporter.at > SILENT_INTERVALS * self._interval:
+            region = None
+            if now - reporter.at > SILENT_INTERVALS * max(self._interval, reporter.every):
                 silent += 1
-                self._totals.place(reporter, None)
-                continue
-            region = self._region_of(reporter.node_id, reporter.node_cluster)
-            unplaced += region is None
-            self._totals.place(reporter, region)
+            else:
+                region = self._region_of(reporter.node_id, reporter.node_cluster)
+                unplaced += region is None
+            if region != reporter.region:
+                moved += 1
+                if moved > MOST_MOVED:
+                    self._reported.set()
+                    continue
+                self._totals.place(reporter, region)
         load = self._totals.sums(self._streams)
         self._facts = LoadFacts(silent=silent, unplaced=unplaced)
         self._board.set_load(load)
         for cluster in self._totals.speaking():
             self._board.set_spoken(cluster, engine_load(self._totals.endpoints(cluster).values(), now))
         self._pace(now)
-        changed = _figures(load) != _figures(self._published)
-        self._published = load
-        if changed:
+        figures = _figures(load)
+        if figures != self._published:
+            self._published = figures
             self._notify()
 
     def _pace(self, now: float) -> None:
@@ -171,7 +192,9 @@ class LoadReports:
         elapsed = now - self._told_since
         if elapsed < self._interval:
             return
-        self._stride = max(1, math.ceil(self._told / elapsed / ENDPOINTS_PER_SECOND))
+        rate = self._told / elapsed
+        self._told_rate = max(rate, self._told_rate + (rate - self._told_rate) * _SMOOTHING)
+        self._stride = max(1, math.ceil(self._told_rate / ENDPOINTS_PER_SECOND))
         self._told, self._told_since = 0, now
 
     async def _serve(self, requests: AsyncIterator[bytes], context: _Context) -> AsyncGenerator[bytes, None]:
@@ -223,19 +246,21 @@ class LoadReports:
         return bytes(answer.SerializeToString(deterministic=True))
 
     async def _read(self, requests: AsyncIterator[bytes], reporter: Reporter) -> None:
-        turn = reporter.number
+        # Reporters take turns, and one whose endpoints are read speaks for its reports since the last time.
+        turn, unread = reporter.number, 0
         async for message in requests:
-            turn += 1
-            times = 0 if turn % self._stride else self._stride
+            turn, unread = turn + 1, unread + 1
+            times = 0 if turn % self._stride else unread
+            unread -= times
             report = parse(message, self._clusters, self._interval, endpoints=times > 0)
             self._totals.take(reporter, report, times)
+            self._told += report.told * times
             self._count(reporter, report)
             self._reported.set()
 
     def _count(self, reporter: Reporter, report: Report) -> None:
         self._reports += 1
         self._unknown += report.unknown
-        self._told += report.told
         if not (report.refused or reporter.doubted):
             return
         self._refused += len(report.refused)

@@ -51,6 +51,7 @@ from penstock_policies.problems import Problem
 from penstock_policies.schema import Cluster, CostFeed, Listener, NodeGroup, ResidencyRule, TrafficPolicy
 from penstock_policies.serial import to_json
 from penstock_policies.words import DataClass
+from tests.admin.fake_signals import FakeSignals
 
 NOW = 1_800_000_000.0
 CHAT_EU = RowKey("chat", "eu-west", "llama-3-70b")
@@ -253,6 +254,7 @@ class FakeControlPlane:
         self.past_policy: PolicySet | None = self.policy_set
         self.standing: dict[str, str] = {"dec2": "dec2"}
         self.seen = example_observations()
+        self.signals = FakeSignals()
         self.noticed: dict[str, Notice] = {}
         self.infeasible: set[str] = {"onprem-fra"}
         self.asked: list[Asked] = []

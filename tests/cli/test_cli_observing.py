@@ -7,6 +7,7 @@ from penstock.admin.ports import Readiness
 from penstock_policies.decision import ClusterHealth, HealthState
 from penstock_policies.problems import Problem
 from tests.admin.fake_control import NOW, FakeControlPlane, envoy
+from tests.admin.fake_signals import busy_signals
 from tests.cli.conftest import Run
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -128,3 +129,25 @@ def test_status_shows_where_a_cluster_is_seen_otherwise(run: Run, control: FakeC
     assert "DOWN from eu-west" in out
     assert "UP from us-east" not in out
     assert "Frozen for us-east: probes of 2 of 2" in run("weights").out
+
+
+def test_status_says_what_engines_tell(run: Run, control: FakeControlPlane) -> None:
+    control.signals = busy_signals(NOW)
+    ran = run("status")
+    assert "waiting 3, KV 45%, prefix hits 30%, TTFT p95 0.9 s" in ran.out
+    assert "judged by Envoy, has no metrics page" in ran.out
+    assert "pages silent, judged by Envoy" in ran.out
+
+
+def test_one_cluster_is_shown_down_to_its_endpoints(run: Run, control: FakeControlPlane) -> None:
+    control.signals = busy_signals(NOW)
+    ran = run("cluster", "onprem-fra")
+    assert ran.code == 0
+    for word in ("10.0.1.11:8000", "75%", "v7", "eu-central", "7 overflow", "0.9 s"):
+        assert word in ran.out
+
+
+def test_an_unknown_cluster_is_wrong_usage_with_the_one_that_was_meant(run: Run) -> None:
+    ran = run("cluster", "onprem-far")
+    assert ran.code == 2
+    assert "onprem-fra" in ran.err

@@ -178,7 +178,9 @@ async def test_every_engine_is_asked_at_its_usual_place_and_fills_the_board(
     if engine is not Engine.TGI:
         assert known.ttft_p95 is not None
         assert 0.1 < known.ttft_p95 <= 1.0
-    assert engines.metrics.figures("onprem")[place].running == 7.0
+    page = engines.metrics.pages("onprem")[place]
+    assert page is not None
+    assert page.running == 7.0
 
 
 async def test_a_policy_may_say_where_the_page_is(engines: Engines) -> None:
@@ -226,9 +228,11 @@ async def test_a_change_of_engine_forgets_what_the_page_was_read_as(engines: Eng
     await engines.apply(policy_set([of(Engine.VLLM, ONE)]))
     engines.pages = {"10.0.0.1:8000": page(1)}
     await engines.round()
-    assert engines.metrics.figures("onprem")
+    assert engines.metrics.shown("onprem")
+    assert any(engines.metrics.pages("onprem").values())
     await engines.apply(policy_set([of(Engine.SGLANG, ONE)]))
-    assert not engines.metrics.figures("onprem")
+    assert not engines.metrics.shown("onprem")
+    assert not any(engines.metrics.pages("onprem").values())
     await engines.round()
     assert engines.known() is None
 

@@ -1,8 +1,9 @@
 """The load reporting service over a real gRPC channel."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
 import grpc.aio
@@ -10,8 +11,10 @@ import pytest
 from envoy.service.load_stats.v3 import lrs_pb2
 
 from penstock.signals.board import ObservationBoard
+from penstock.signals.load_facts import Doubt
+from penstock.signals.load_reports import MOST_CLUSTERS
 from penstock.signals.lrs import METHOD, SERVICE, LoadReports
-from penstock_policies.observations import Load
+from penstock_policies.observations import EngineLoad, Load
 from tests.signals.lrs_messages import SENDS_ALL, At, introduction, report, stats
 from tests.signals.signal_policies import cluster, policy_set
 
@@ -162,6 +165,16 @@ async def test_an_envoy_that_falls_silent_counts_for_nothing_until_it_speaks(con
         assert control.load()["eu-west"]["onprem"].in_flight == 8
 
 
+async def test_a_client_that_reports_at_an_interval_of_its_own_is_not_silent_between(control: Control) -> None:
+    async with _stream(control) as client:
+        await client.introduce("c1", "edge-eu", agent="gRPC")
+        await client.send(report(stats("onprem", At(5, 50, 0, 50), seconds=5)))
+        control.now += 9
+        assert control.load()["eu-west"]["onprem"].request_rate == 10
+        control.now += 7
+        assert control.load() == {}
+
+
 async def test_a_change_of_policy_moves_an_envoy_to_its_new_region_at_once(control: Control) -> None:
     async with _stream(control) as envoy:
         await envoy.introduce("e1", "edge-new")
@@ -242,3 +255,95 @@ async def test_stopping_ends_open_streams_in_good_order(control: Control) -> Non
         assert await envoy.rest() == []
         assert await envoy.call.code() is grpc.StatusCode.OK
         assert control.service.facts().streams == 0
+
+
+async def test_the_first_report_tells_of_endpoints_already(control: Control) -> None:
+    async with _stream(control) as envoy:
+        await envoy.introduce("e1", "edge-eu")
+        await envoy.send(report(stats("onprem", At(5, 10, 1, 4), endpoints={"10.0.0.1:1": At(5, 10, 1, 4)})))
+        assert control.service.endpoints("onprem")["eu-west"]["10.0.0.1:1"].in_flight == 5
+        assert control.service.outcomes()["onprem", "10.0.0.1:1"].error_share == pytest.approx(0.2)
+        await envoy.send(report(stats("onprem", drops={"overflow": 3})))
+        assert control.service.cluster_report("onprem").drops == {"overflow": 3}
+        assert control.service.drops() == {("onprem", "overflow"): 3}
+
+
+async def test_what_engines_say_in_answers_is_pinned_for_where_their_pages_are_silent(control: Control) -> None:
+    spoken = At(1, 4, 0, 4, {"named_metrics.num_requests_waiting": (4, 12.0)})
+    async with _stream(control) as envoy:
+        await envoy.introduce("e1", "edge-eu")
+        await envoy.send(report(stats("onprem", spoken, endpoints={"10.0.0.1:1": spoken})))
+        control.load()
+        assert control.board.snapshot(control.now).engines["onprem"].waiting == pytest.approx(3.0)
+        control.board.set_engine("onprem", EngineLoad(control.now, waiting=9.0))
+        assert control.board.snapshot(control.now).engines["onprem"].waiting == 9.0
+
+
+async def test_a_monstrous_report_ends_its_stream_and_is_counted(control: Control) -> None:
+    async with _stream(control) as envoy:
+        await envoy.introduce("e1", "edge-eu")
+        await envoy.report(onprem=(5, 10, 1))
+        await envoy.call.write(b"\x12\x00" * (MOST_CLUSTERS + 1))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await envoy.call.read()
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert control.service.facts().refused == 1
+        assert control.load() == {}
+
+
+async def test_clusters_of_nobody_take_no_memory(control: Control) -> None:
+    async with _stream(control) as envoy:
+        await envoy.introduce("e1", "edge-eu")
+        await envoy.send(report(*(stats(f"made-up-{number}", At(1, 1, 1, 1)) for number in range(1000))))
+        assert control.load() == {}
+        assert control.service.facts().unknown == 1000
+
+
+async def test_one_liar_among_many_is_named_and_does_not_count(
+    control: Control, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with AsyncExitStack() as stack:
+        envoys = [await stack.enter_async_context(_stream(control)) for _ in range(4)]
+        for number, envoy in enumerate(envoys):
+            await envoy.introduce(f"e{number}", "edge-eu")
+            await envoy.report(onprem=(20, 20, 0))
+        control.load()
+        control.now += 60
+        for envoy in envoys[1:]:
+            await envoy.report(onprem=(20, 20, 0))
+        with caplog.at_level(logging.WARNING):
+            await envoys[0].report(onprem=(20_000, 20_000, 0))
+            await envoys[0].report(onprem=(20_000, 20_000, 0))
+        assert control.load()["eu-west"]["onprem"].in_flight == 80
+        assert control.service.facts().doubts == (Doubt("e0", "eu-west", "onprem"),)
+        assert len(caplog.records) == 1
+
+
+async def test_where_there_is_too_much_to_read_endpoints_are_sampled_and_told_alike(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.signals.lrs.ENDPOINTS_PER_SECOND", 0.5)
+    at = At(5, 8, 2, 6)
+    async with _stream(control) as envoy:
+        await envoy.introduce("e1", "edge-eu")
+        for _ in range(60):
+            control.now += 1
+            await envoy.send(report(stats("onprem", at, endpoints={"10.0.0.1:1": at})))
+            control.load()
+        seen = control.service.endpoints("onprem")["eu-west"]["10.0.0.1:1"]
+        assert seen.in_flight == 5
+        assert seen.request_rate == pytest.approx(8, rel=0.3)
+
+
+async def test_many_that_fall_silent_at_once_are_taken_out_few_at_a_time(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.signals.lrs.MOST_MOVED", 1)
+    async with _stream(control) as one, _stream(control) as two:
+        for envoy in (one, two):
+            await envoy.introduce("e", "edge-eu")
+            await envoy.report(onprem=(5, 10, 1))
+        control.now += 4
+        assert control.load()["eu-west"]["onprem"].in_flight == 5
+        assert control.service.facts().silent == 2
+        assert control.load() == {}

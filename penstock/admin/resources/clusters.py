@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from penstock.admin.edge_votes import EdgeProbing, regions_view
+from penstock.admin.engine_view import engine_view
 from penstock.admin.keys import CONTROL
 from penstock.admin.ports import ControlPlane
 from penstock.admin.probe_view import cluster_probing, endpoint_probing
@@ -117,6 +118,7 @@ def cluster_view(cluster: Cluster, control: ControlPlane, probing: EdgeProbing) 
             "requestRate": request_rate,
             "errorRate": error_rate,
         },
+        "engineFigures": engine_view(cluster, control, observations.engines.get(cluster.name)),
         "price": None
         if view is None
         else {

@@ -27,6 +27,7 @@ function makeRow(first) {
   const bar = h("div", { class: "bar", role: "meter", "aria-label": `Load of ${first.name}`, "aria-valuemin": "0", "aria-valuemax": "100" }, fill);
   const load = h("div", { class: "num" });
   const traffic = h("div", { class: "muted small num" });
+  const engines = h("div", { class: "muted small num" });
   const price = h("div", { class: "num" });
   const source = h("div", { class: "muted small" });
   const stale = h("span", { class: "tag", "data-tone": "warning" }, "stale");
@@ -38,7 +39,7 @@ function makeRow(first) {
   const root = h("tr", {},
     h("td", {}, h("div", { class: "name" }, swatch, first.name), place),
     h("td", { class: "clip" }, state, why),
-    h("td", {}, load, bar, traffic),
+    h("td", {}, load, bar, traffic, engines),
     h("td", {}, price, source, stale, footprint),
     h("td", {}, slot, worth),
     h("td", { class: "clip" }, h("div", { class: "drain-cell" }, drained, button)));
@@ -49,6 +50,7 @@ function makeRow(first) {
     setText(place, `${SITES[cluster.site] ?? cluster.site}, ${cluster.region}, ${cluster.engine}${cluster.spot ? ", spot" : ""}`);
     showHealth(cluster.health);
     showLoad(cluster.load);
+    setText(engines, engineText(cluster.engineFigures));
     showPrice(cluster.price);
     showWorth(cluster);
     const drain = cluster.drain;
@@ -113,6 +115,19 @@ function probingParts(probing) {
   const spent = probing.generation;
   if (spent) parts.push(`generations ${spent.paused ? "paused" : `every ${duration(spent.everySeconds)}`}, ${count(spent.promptTokens + spent.outputTokens)} tokens so far`);
   return parts;
+}
+
+function engineText(now) {
+  if (now.source === "edges") return now.readsPage ? "engines silent, judged by Envoy" : "no metrics page, judged by Envoy";
+  const parts = [];
+  if (now.ready === false) parts.push("not ready");
+  if (now.waiting !== null) parts.push(`${count(now.waiting)} waiting`);
+  if (now.kvUsed !== null) parts.push(`KV ${percent(now.kvUsed)}`);
+  if (now.prefixHitShare !== null) parts.push(`prefix hits ${percent(now.prefixHitShare)}`);
+  if (now.ttftSeconds?.p95 != null) parts.push(`TTFT p95 ${rate(now.ttftSeconds.p95)} s`);
+  if (now.interTokenSeconds?.p95 != null) parts.push(`${count(now.interTokenSeconds.p95 * 1000)} ms a token`);
+  if (now.source === "answers") parts.push("from answers");
+  return parts.join(" · ");
 }
 
 function drainText(drain) {

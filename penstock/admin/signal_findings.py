@@ -1,0 +1,80 @@
+"""What engines and edges tell that an operator should know.
+
+Endpoints that fail, engines that are not ready, edges that are not heard or not believed.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from penstock.admin.finding import Finding
+from penstock.admin.ports import ControlPlane
+from penstock.admin.signals import LoadFacts, failing
+from penstock_policies.decision import HealthState
+
+_MOST: Final = 5
+"""Findings of one kind that are told one by one."""
+
+
+def signal_findings(control: ControlPlane) -> Iterator[Finding]:
+    """Everything of that kind."""
+    yield from _few(_failing(control), "endpoints fail as well", "endpoint-failing")
+    yield from _few(_unready(control), "clusters are not ready as well", "engine-not-ready")
+    yield from _reporting(control.signals.load_reporting())
+
+
+def _few(found: Iterator[Finding], more: str, kind: str) -> Iterator[Finding]:
+    all_of_them = list(found)
+    yield from all_of_them[:_MOST]
+    if len(all_of_them) > _MOST:
+        yield Finding("warning", kind, f"{len(all_of_them) - _MOST} {more}; see `penstock cluster`")
+
+
+def _failing(control: ControlPlane) -> Iterator[Finding]:
+    policy, decision = control.policy_set, control.decision
+    if policy is None:
+        return
+    known = {(name, each.key) for name, cluster in policy.clusters.items() for each in cluster.spec.endpoints}
+    for (name, endpoint), outcome in sorted(control.signals.outcomes().items()):
+        health = None if decision is None else decision.health.get(name)
+        # What is down, or fails its probes, is told of already.
+        told = health is not None and (health.state is HealthState.DOWN or endpoint in health.unhealthy_endpoints)
+        if (name, endpoint) in known and not told and failing(outcome):
+            yield Finding(
+                "warning",
+                "endpoint-failing",
+                f"{endpoint} of cluster {name} fails {outcome.error_share:.0%} of the requests it gets, though its "
+                "probes succeed; Envoys eject it, and try it again",
+            )
+
+
+def _unready(control: ControlPlane) -> Iterator[Finding]:
+    for name in sorted(() if control.policy_set is None else control.policy_set.clusters):
+        shown = control.signals.engine(name).shown
+        if shown is not None and shown.ready is False:
+            yield Finding(
+                "warning",
+                "engine-not-ready",
+                f"Cluster {name}: an engine says on its metrics page that it is not ready",
+            )
+
+
+def _reporting(facts: LoadFacts) -> Iterator[Finding]:
+    for each in facts.doubts[:_MOST]:
+        yield Finding(
+            "error",
+            "reporter-doubted",
+            f"Envoy {each.node} in {each.region} claims a hundred times its load at {each.cluster}, and no other Envoy "
+            "sees it; its last credible report counts instead",
+        )
+    if facts.silent:
+        yield Finding(
+            "warning",
+            "load-silent",
+            f"{facts.silent} of {facts.streams} load reporters have fallen silent; what they carry is unknown",
+        )
+    if facts.unplaced:
+        yield Finding(
+            "warning",
+            "load-unplaced",
+            f"{facts.unplaced} of {facts.streams} load reporters are of no node group; what they carry does not count",
+        )
