@@ -9,10 +9,10 @@ SOURCES := xds/penstock_xds policies/penstock_policies envoy/penstock_envoy pens
 
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help install demo test test-fast test-deep lint types bench fmt golden lock clean
+.PHONY: help install demo test test-fast test-deep test-engines lint types bench fmt golden lock lock-engines clean
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## Create .venv with everything, hash-checked against constraints.txt
 
@@ -35,6 +35,20 @@ test-fast: install ## The tests that need no Envoy
 
 test-deep: install ## The engine's properties with thirty times the examples, other ones each time (minutes)
 	@$(BIN)/python -m pytest tests/engine -k properties --hypothesis-profile=deep --timeout=3600
+
+ENGINES := .venv-engines
+
+test-engines: install $(ENGINES)/.installed ## Real vLLM, Ray Serve and client libraries behind a real Envoy (7 GB the first time; then 5 to 9 minutes; x86-64 Linux, Python 3.11)
+	@$(BIN)/python -m pytest tests/engines
+
+$(ENGINES)/.installed: tests/engines/servers.txt tests/engines/clients.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "The engines are locked for Python 3.11; set PYTHON=" >&2; exit 1; }
+	@echo "Installing engines and clients into $(ENGINES) (some minutes, 7 GB)..."
+	@set -e; for kind in servers clients; do \
+		test -x $(ENGINES)/$$kind/bin/python || $(PYTHON) -m venv $(ENGINES)/$$kind; \
+		$(ENGINES)/$$kind/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tests/engines/$$kind.txt; \
+	done
+	@touch $@
 
 lint: install ## Style, import contracts and what can be checked of deploy/ without a cluster
 	@$(BIN)/ruff check $(SOURCES)
@@ -61,5 +75,13 @@ lock: install ## Resolve constraints.txt anew from pyproject.toml
 	@$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --extra dev --output-file constraints.txt pyproject.toml
 
+lock-engines: ## Resolve tests/engines/*.txt anew, by uv: pip-compile has no way to replace what a package asks for
+	@test -x $(ENGINES)/uv/bin/uv || { $(PYTHON) -m venv $(ENGINES)/uv && $(ENGINES)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv; }
+	@set -e; for kind in servers clients; do \
+		$(ENGINES)/uv/bin/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --custom-compile-command "make lock-engines" \
+			--python-version 3.11 --python-platform x86_64-manylinux_2_28 --override tests/engines/overrides.txt \
+			--output-file tests/engines/$$kind.txt tests/engines/$$kind.in; \
+	done
+
 clean: ## Remove .venv and what tools left behind
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist *.egg-info bench/out .demo
+	@rm -rf $(VENV) $(ENGINES) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist *.egg-info bench/out .demo

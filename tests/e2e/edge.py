@@ -56,6 +56,7 @@ class Edge:
     public_port: int
     internal_port: int
     concurrency: int
+    model: str = MODEL
     server: asyncio.subprocess.Process | None = None
     envoy: EnvoyProcess | None = None
     log_path: Path = field(default_factory=Path)
@@ -190,9 +191,9 @@ class Edge:
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
     async def shares(self, policy: str = "chat") -> dict[str, int]:
-        """Weights (of 10 000) of the policy's row for the model, by cluster."""
+        """Weights (of 10 000) of the policy's row for the fleet's model, by cluster."""
         decision = await self.get(f"/api/v1/weights?policy={policy}")
-        rows = [row for row in decision["items"] if row["model"] == MODEL]
+        rows = [row for row in decision["items"] if row["model"] == self.model]
         return {name: weight for row in rows for name, weight in row["weights"].items()}
 
     async def drain(self, cluster: str, **options: Any) -> tuple[int, Any]:

@@ -10,6 +10,10 @@ RAY_2_60 = (Path(__file__).parent / "ray_2_60_metrics.txt").read_text()
 """Some of what a running Ray 2.60.0 served (`make test-engines`): an OpenAI-style application of an ingress and an
 engine with four slots, seven streams in flight. It has no vLLM in it, so no tokens."""
 
+RAY_2_60_VLLM = (Path(__file__).parent / "ray_2_60_vllm_metrics.txt").read_text()
+"""The same of a vLLM 0.32.0 in a replica that takes seven requests, asked by fourteen: it works on four, three wait in
+it and seven in Serve."""
+
 VLLM = """\
 # HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge

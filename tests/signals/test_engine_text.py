@@ -109,6 +109,15 @@ def test_what_waits_for_one_deployment_of_ray_serve_is_not_at_work_in_the_one_th
     assert (figures.running, figures.waiting) == (4.0, 8.0)
 
 
+def test_a_vllm_in_ray_serve_has_a_queue_of_its_own_before_which_serves_is() -> None:
+    figures = parse(pages.RAY_2_60_VLLM, Engine.RAYSERVE)
+    assert (figures.running, figures.waiting) == (4.0, 10.0)
+    assert (figures.prompt_tokens, figures.output_tokens, figures.models) == (44.0, 4752.0, ("tiny-llama",))
+    assert figures.ttft is not None
+    assert figures.inter_token is not None
+    assert (figures.ttft[0.02], figures.ttft[0.04], figures.inter_token[math.inf]) == (0.0, 4.0, 4748.0)
+
+
 def test_a_queue_of_ray_serve_that_makes_no_sense_leaves_what_runs_unknown() -> None:
     line = next(line for line in pages.RAY_2_60.split("\n") if line.startswith("ray_serve_deployment_queued_queries{"))
     figures = parse(pages.RAY_2_60.replace(line, line[: line.rindex(" ")] + " NaN"), Engine.RAYSERVE)
