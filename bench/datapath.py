@@ -1,10 +1,13 @@
 """What Penstock's generated configuration costs on the data path, against a bare weighted route.
 
 ``python bench/datapath.py``: one Envoy with one worker serves both, on a core of its own where there are two; backends
-(an Envoy that answers by itself) and the load client share the other. Rounds alternate between the two listeners, so
-that whatever else the machine does befalls both alike. Medians over the rounds; the last line is one JSON object:
-``{"bench", "bare_rps", "penstock_rps", "ratio", "added_p50_us", "added_p99_us", ...}``. CPU per request is Envoy's own
-user and system time: the figure that does not depend on the client.
+(an Envoy that answers by itself), the load client and a sink of access logs share the other. Token counts are read
+from every answer of Penstock's route and each request is logged, as users have it; ``--unmetered`` leaves both out.
+
+Rounds alternate between the two listeners, so that whatever else the machine does befalls both alike. Medians over the
+rounds; the last line is one JSON object: ``{"bench", "bare_rps", "penstock_rps", "ratio", "added_p50_us",
+"added_p99_us", ...}``. CPU per request is Envoy's own user and system time: the figure that does not depend on the
+client.
 """
 
 import argparse
@@ -18,6 +21,7 @@ from statistics import median
 from typing import Final
 
 from bench.datapath_config import BARE_LISTENER, PUBLIC_LISTENER, backends, edge
+from bench.fanout_processes import Child
 from bench.report import report
 from penstock_envoy.process import EnvoyProcess
 
@@ -38,14 +42,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("ROUNDS", "21")))
     parser.add_argument("--seconds", type=float, default=1.0, help="length of each measurement")
+    parser.add_argument("--unmetered", action="store_true", help="read no token counts and log no request")
     given = parser.parse_args()
     names = tuple(name for group in BACKENDS.values() for name in group)
     with EnvoyProcess(backends(names)) as answering:
         ports = {cluster: tuple(map(answering.listener_port, group)) for cluster, group in BACKENDS.items()}
-        with EnvoyProcess(edge(ports)) as measured:
-            _separate(measured.pid, answering.pid)
-            listeners = {"bare": BARE_LISTENER, "penstock": PUBLIC_LISTENER}
-            result = _measure(measured, {kind: measured.listener_port(name) for kind, name in listeners.items()}, given)
+        with Child([sys.executable, "-m", "bench.als_sink"], "the access log sink") as logs:
+            with EnvoyProcess(edge(ports, logs.hear()["port"], metering=not given.unmetered)) as measured:
+                _separate(measured.pid, answering.pid, logs.pid)
+                listeners = {"bare": BARE_LISTENER, "penstock": PUBLIC_LISTENER}
+                result = _measure(
+                    measured, {kind: measured.listener_port(name) for kind, name in listeners.items()}, given
+                )
+            result["logged_bytes"] = logs.ask("taken")["bytes"]
     report(result)
 
 
@@ -100,13 +109,13 @@ def _load(port: int, connections: int, seconds: float) -> Figures:
     return figures
 
 
-def _separate(measured: int, answering: int) -> None:
+def _separate(measured: int, *others: int) -> None:
     """Give the Envoy under test a core of its own, and everything else the others."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         return
     os.sched_setaffinity(0, cores[1:])  # inherited by the clients
-    for pid, allowed in ((measured, cores[:1]), (answering, cores[1:])):
+    for pid, allowed in ((measured, cores[:1]), *((other, cores[1:]) for other in others)):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(int(thread.name), allowed)

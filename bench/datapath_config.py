@@ -45,17 +45,24 @@ _READ_BODY_FIRST: Final[Config] = {
     "typed_config": {"@type": f"{_TYPES}.filters.http.buffer.v3.Buffer", "max_request_bytes": 1 << 20},
 }
 
+# As JSON, or nothing would be read from it.
+_ANSWERING: Final[Config] = {
+    "direct_response": {"status": 200, "body": {"inline_string": ANSWER}},
+    "response_headers_to_add": [
+        {
+            "header": {"key": "content-type", "value": "application/json"},
+            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+        }
+    ],
+}
+
 
 def backends(names: tuple[str, ...]) -> str:
     """Bootstrap of an Envoy that answers at once on one listener a name, ports chosen by the kernel."""
     return yaml.safe_dump(
         {
             "admin": {"address": _loopback(0)},
-            "static_resources": {
-                "listeners": [
-                    _listener(name, {"direct_response": _direct_response()}, [_READ_BODY_FIRST]) for name in names
-                ]
-            },
+            "static_resources": {"listeners": [_listener(name, _ANSWERING, [_READ_BODY_FIRST]) for name in names]},
         }
     )
 
@@ -66,13 +73,15 @@ def example_resources(ports: Mapping[str, tuple[int, ...]]) -> tuple[EnvoyResour
     return Compiler().compile(policy, example_decision(policy), GROUP)
 
 
-def edge(ports: Mapping[str, tuple[int, ...]]) -> str:
+def edge(ports: Mapping[str, tuple[int, ...]], access_log_port: int, *, metering: bool = True) -> str:
     """Bootstrap of the Envoy under test; ``ports`` are each cluster's backends."""
-    policy = example_policy(ports)
+    policy = example_policy(ports, metering=metering)
     decision = example_decision(policy)
     resources = Compiler().compile(policy, decision, GROUP)
     listeners = dict.fromkeys(policy.groups[GROUP].spec.listeners, 0)
-    config: Config = yaml.safe_load(static_bootstrap(resources, listener_ports=listeners))
+    config: Config = yaml.safe_load(
+        static_bootstrap(resources, listener_ports=listeners, access_logs=("127.0.0.1", access_log_port))
+    )
     weights = next(row.weights for key, row in decision.rows.items() if key.policy == "chat")
     route = {
         "route": {
@@ -87,7 +96,7 @@ def edge(ports: Mapping[str, tuple[int, ...]]) -> str:
     return yaml.safe_dump(config)
 
 
-def example_policy(ports: Mapping[str, tuple[int, ...]]) -> PolicySet:
+def example_policy(ports: Mapping[str, tuple[int, ...]], *, metering: bool = True) -> PolicySet:
     """The example policies, with these ports of loopback as each cluster's endpoints."""
     files = {}
     for path in EXAMPLE.glob("*.yaml"):
@@ -97,6 +106,8 @@ def example_policy(ports: Mapping[str, tuple[int, ...]]) -> PolicySet:
                 document["spec"]["endpoints"] = [
                     {"address": "127.0.0.1", "port": port} for port in ports[document["metadata"]["name"]]
                 ]
+            if document["kind"] == "Listener":
+                document["spec"]["metering"] = metering
         files[path.name] = yaml.safe_dump_all(documents)
     loaded = load(files)
     if loaded.policy_set is None:
@@ -148,10 +159,6 @@ def _listener(name: str, action: Config, filters_before: Sequence[Config] = ()) 
     }
     filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
     return {"name": name, "address": _loopback(0), "filter_chains": [{"filters": filters}]}
-
-
-def _direct_response() -> Config:
-    return {"status": 200, "body": {"inline_string": ANSWER}}
 
 
 def _loopback(port: int) -> Config:

@@ -131,7 +131,7 @@ def document(
             "cds_config": {"resource_api_version": "V3", "ads": {}},
             "lds_config": {"resource_api_version": "V3", "ads": {}},
         },
-        "static_resources": {"clusters": [_xds_cluster(xds_host, xds_port, tls)]},
+        "static_resources": {"clusters": [control_plane_cluster(xds_host, xds_port, tls)]},
         "overload_manager": _overload_manager(max_connections, max_heap_bytes),
     }
     if load_stats:
@@ -190,7 +190,8 @@ def _transport_socket(host: str, tls: XdsTls) -> dict[str, object]:
     return {"name": "envoy.transport_sockets.tls", "typed_config": context}
 
 
-def _xds_cluster(host: str, port: int, tls: XdsTls | None) -> dict[str, object]:
+def control_plane_cluster(host: str, port: int, tls: XdsTls | None = None) -> dict[str, object]:
+    """The control plane as a static cluster: for xDS, load reports and access logs."""
     secure = {} if tls is None else {"transport_socket": _transport_socket(host, tls)}
     return {
         "name": XDS_CLUSTER,

@@ -1,4 +1,4 @@
-"""A listener of the edge: HTTP in, the model's name read from the body, routes by RDS."""
+"""A listener of the edge: HTTP in, the model's name read from the body, routes by RDS, tokens read from the answers."""
 
 from datetime import timedelta
 from typing import Final
@@ -9,13 +9,16 @@ from envoy_data_plane.envoy.config.listener import v3 as listener
 from envoy_data_plane.envoy.extensions.filters.http.buffer import v3 as buffer
 from envoy_data_plane.envoy.extensions.filters.http.json_to_metadata import v3 as json_to_metadata
 from envoy_data_plane.envoy.extensions.filters.http.router import v3 as router
+from envoy_data_plane.envoy.extensions.filters.http.sse_to_metadata import v3 as sse_to_metadata
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation import v3 as header_mutation
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
+from penstock_envoy.access_logs import access_log
 from penstock_envoy.matching import METADATA, MODEL_KEY
 from penstock_envoy.replies import local_replies
+from penstock_envoy.token_usage import answer_rules, stream_reader
 from penstock_policies.schema import Listener
 
 # Per connection and direction, for everything but the request body: small, so that a thousand slow readers of streams
@@ -28,7 +31,9 @@ _STREAM_IDLE: Final = timedelta(minutes=5)
 _HEADERS_TIMEOUT: Final = timedelta(seconds=10)
 _REQUEST_TIMEOUT: Final = timedelta(minutes=5)
 
-# Case-insensitive; `+json` types too. Other bodies (audio, forms) are routed as naming no model.
+# Case-insensitive; `+json` types too. Other bodies (audio, forms) are routed as naming no model. The usual spellings
+# first, which Envoy looks up and need no pattern.
+_JSON: Final = ("application/json", "application/json; charset=utf-8")
 _JSON_TYPES: Final = r"(?i)application/([a-z0-9.+-]+\+)?json\s*(;.*)?"
 
 # Headers that steer Envoy or that are ours to say. A client that could send them would set its own retries and
@@ -62,6 +67,7 @@ def author_listener(document: Listener) -> bytes:
 
 
 def _connection_manager(document: Listener) -> hcm.HttpConnectionManager:
+    metering = document.spec.metering
     return hcm.HttpConnectionManager(
         stat_prefix=document.name,
         codec_type=hcm.HttpConnectionManagerCodecType.AUTO,
@@ -72,7 +78,8 @@ def _connection_manager(document: Listener) -> hcm.HttpConnectionManager:
         http_filters=[
             # First, because it raises the body's limit for all that follow and answers 413 above it.
             _http_filter("envoy.filters.http.buffer", buffer.Buffer(max_request_bytes=document.spec.max_request_bytes)),
-            _http_filter("envoy.filters.http.json_to_metadata", _model_reader()),
+            _http_filter("envoy.filters.http.json_to_metadata", _json_reader(answers=metering)),
+            *([_http_filter("envoy.filters.http.sse_to_metadata", stream_reader())] if metering else []),
             _http_filter("envoy.filters.http.router", router.Router(suppress_envoy_headers=True)),
         ],
         stream_idle_timeout=_STREAM_IDLE,
@@ -92,16 +99,21 @@ def _connection_manager(document: Listener) -> hcm.HttpConnectionManager:
         merge_slashes=True,
         path_with_escaped_slashes_action=hcm.HttpConnectionManagerPathWithEscapedSlashesAction.REJECT_REQUEST,
         local_reply_config=local_replies(),
+        access_log=[access_log()] if metering else [],
     )
 
 
-def _http_filter(name: str, config: buffer.Buffer | json_to_metadata.JsonToMetadata | router.Router) -> hcm.HttpFilter:
+def _http_filter(
+    name: str,
+    config: buffer.Buffer | json_to_metadata.JsonToMetadata | sse_to_metadata.SseToMetadata | router.Router,
+) -> hcm.HttpFilter:
     return hcm.HttpFilter(name=name, typed_config=protobuf.Any.pack(config))
 
 
-def _model_reader() -> json_to_metadata.JsonToMetadata:
+def _json_reader(*, answers: bool) -> json_to_metadata.JsonToMetadata:
     return json_to_metadata.JsonToMetadata(
         request_rules=json_to_metadata.JsonToMetadataMatchRules(
+            allow_content_types=list(_JSON),
             allow_content_types_regex=matcher.RegexMatcher(regex=_JSON_TYPES),
             allow_empty_content_type=True,
             rules=[
@@ -111,7 +123,8 @@ def _model_reader() -> json_to_metadata.JsonToMetadata:
                     on_present=json_to_metadata.JsonToMetadataKeyValuePair(metadata_namespace=METADATA, key=MODEL_KEY),
                 )
             ],
-        )
+        ),
+        response_rules=answer_rules(_JSON, _JSON_TYPES) if answers else None,
     )
 
 

@@ -19,6 +19,7 @@ from penstock_envoy import engine_load, replies
 from penstock_envoy.affinity import hash_policy
 from penstock_envoy.endpoints import CLUSTER_KEY
 from penstock_envoy.matching import CLASS_HEADER, METADATA, class_matchers, model_is, model_named
+from penstock_envoy.token_usage import LONGEST_ANSWER
 from penstock_policies.steering import Affinity
 from penstock_policies.words import DataClass
 
@@ -41,8 +42,18 @@ _MODELS_PATH: Final = "/v1/models"
 _SOME_MODEL: Final = "model"
 
 
-def frame(name: str, *, asks_load: bool) -> bytes:
-    """A route configuration with one virtual host and no routes; ``asks_load`` of the engines behind them."""
+# Envoy reads answers as they are on the wire, and providers compress for every client that lets them.
+_COMPRESSION: Final = "accept-encoding"
+
+
+def frame(name: str, *, asks_load: bool, metered: bool) -> bytes:
+    """A route configuration with one virtual host and no routes.
+
+    Args:
+        name: the listener's.
+        asks_load: ask the engines behind it for their load.
+        metered: make sure that answers can be read.
+    """
     return bytes(
         route.RouteConfiguration(
             name=name,
@@ -50,7 +61,11 @@ def frame(name: str, *, asks_load: bool) -> bytes:
             # `server`: see the listener. Those to remove from requests are Envoy's own words, which no backend needs.
             response_headers_to_remove=["server", *engine_load.ANSWERS],
             request_headers_to_add=[replies.header(engine_load.ASKED_BY, engine_load.FORMAT)] if asks_load else [],
-            request_headers_to_remove=["x-envoy-internal", "x-envoy-external-address"],
+            request_headers_to_remove=[
+                "x-envoy-internal",
+                "x-envoy-external-address",
+                *([_COMPRESSION] if metered else []),
+            ],
             max_direct_response_body_size_bytes=_MAX_DIRECT_RESPONSE,
         )
     )
@@ -65,7 +80,7 @@ def model_list(floor: DataClass, data_class: DataClass, models: tuple[str, ...])
 
 
 @lru_cache(maxsize=512)
-def served(floor: DataClass, data_class: DataClass, affinity: Affinity | None, *, named: bool) -> bytes:
+def served(floor: DataClass, data_class: DataClass, affinity: Affinity | None, *, named: bool, metered: bool) -> bytes:
     """The route of a row, with no clusters yet: for requests that name some model, or that name none."""
     fields = {"class": data_class.value, "policy": "", "model": ""}
     mark = protobuf.Struct(fields={key: protobuf.Value(string_value=text) for key, text in fields.items()})
@@ -81,6 +96,8 @@ def served(floor: DataClass, data_class: DataClass, affinity: Affinity | None, *
                 auto_host_rewrite=True,
                 retry_policy=_retry_policy(),
             ),
+            # Envoy applies it to answers as well; the limit of requests is the buffer filter's, before any route's.
+            request_body_buffer_limit=LONGEST_ANSWER if metered else None,
             # What the backend is told is the class we route by, whatever the client said.
             request_headers_to_add=[replies.header(CLASS_HEADER, data_class.value)],
             response_headers_to_add=[

@@ -15,7 +15,7 @@ from penstock_envoy import engine_load, names, protos, replies
 from penstock_envoy import route_prototypes as prototypes
 from penstock_envoy.matching import METADATA
 from penstock_policies.policyset import ANY_MODEL, PolicySet, RowKey
-from penstock_policies.schema import Listener, TrafficPolicy
+from penstock_policies.schema import Listener, ListenerSpec, TrafficPolicy
 from penstock_policies.words import DataClass
 
 
@@ -46,11 +46,15 @@ class RouteTable:
 def author_routes(policy: PolicySet, listener: Listener, region: str) -> RouteTable:
     """The route table of a listener at the edges of ``region``."""
     strictest_first = sorted(listener.spec.data_class.at_least(), key=lambda word: -word.strictness)
-    floor = listener.spec.data_class
-    routes = (each for data_class in strictest_first for each in _class_routes(policy, floor, data_class, region))
+    routes = (
+        each for data_class in strictest_first for each in _class_routes(policy, listener.spec, data_class, region)
+    )
     served = (name for each in policy.policies.values() for name in each.spec.clusters)
     asks_load = any(engine_load.answers(policy.clusters[name]) for name in served)
-    return RouteTable(frame=prototypes.frame(listener.name, asks_load=asks_load), routes=tuple(routes))
+    return RouteTable(
+        frame=prototypes.frame(listener.name, asks_load=asks_load, metered=listener.spec.metering),
+        routes=tuple(routes),
+    )
 
 
 def policies_of(policy: PolicySet, data_class: DataClass) -> list[TrafficPolicy]:
@@ -62,7 +66,10 @@ def policies_of(policy: PolicySet, data_class: DataClass) -> list[TrafficPolicy]
     )
 
 
-def _class_routes(policy: PolicySet, floor: DataClass, data_class: DataClass, region: str) -> Iterator[RouteTemplate]:
+def _class_routes(
+    policy: PolicySet, listener: ListenerSpec, data_class: DataClass, region: str
+) -> Iterator[RouteTemplate]:
+    floor = listener.data_class
     policies = policies_of(policy, data_class)
     models = {model for each in policies for model in policy.models_of(each) if model != ANY_MODEL}
     listed = prototypes.model_list(floor, data_class, tuple(sorted(models)))
@@ -73,7 +80,10 @@ def _class_routes(policy: PolicySet, floor: DataClass, data_class: DataClass, re
             name, path, named = names.route(data_class, each.name, model), each.spec.match.path, model != ANY_MODEL
             yield RouteTemplate(
                 body=_specialised(
-                    prototypes.served(floor, data_class, each.spec.affinity, named=named), name, path, row
+                    prototypes.served(floor, data_class, each.spec.affinity, named=named, metered=listener.metering),
+                    name,
+                    path,
+                    row,
                 ),
                 row=row,
                 homes=tuple(c.name for c in policy.candidates(each, model)) if each.spec.affinity else (),

@@ -7,6 +7,7 @@ with the weights of the moment it was made.
 from collections.abc import Iterable, Mapping
 from typing import cast
 
+from penstock_envoy.bootstrap import control_plane_cluster
 from penstock_envoy.envoy_yaml import dump
 from penstock_envoy.rendering import render
 from penstock_envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, EnvoyResource
@@ -15,7 +16,11 @@ _Dict = dict[str, object]
 
 
 def static_bootstrap(
-    resources: Iterable[EnvoyResource], *, admin_port: int = 0, listener_ports: Mapping[str, int] | None = None
+    resources: Iterable[EnvoyResource],
+    *,
+    admin_port: int = 0,
+    listener_ports: Mapping[str, int] | None = None,
+    access_logs: tuple[str, int] | None = None,
 ) -> str:
     """A bootstrap in YAML with every resource inline.
 
@@ -23,6 +28,7 @@ def static_bootstrap(
         resources: all of a group: each route table and endpoint list that is referred to must be there.
         admin_port: of Envoy's admin page, on loopback; 0 lets the kernel choose.
         listener_ports: listeners to bind to other ports than their own, on loopback (0: the kernel chooses).
+        access_logs: host and port of a control plane that takes access logs all the same; None: none are written.
 
     Raises:
         KeyError: a listener or cluster refers to a resource that is not there.
@@ -36,6 +42,10 @@ def static_bootstrap(
         name = cast("str", listener["name"])
         if listener_ports is not None and name in listener_ports:
             listener["address"] = _loopback(listener_ports[name])
+    if access_logs is None:
+        listeners = [_without_logs(each) for each in listeners]
+    else:
+        clusters.append(control_plane_cluster(*access_logs))
     bootstrap = {
         "node": {"id": "static", "cluster": "static"},
         "admin": {"address": _loopback(admin_port)},
@@ -57,6 +67,13 @@ def _with_routes(listener: _Dict, routes: Mapping[str, _Dict]) -> _Dict:
             config = network_filter["typed_config"]
             rds = cast("_Dict", config.pop("rds"))
             config["route_config"] = routes[cast("str", rds["route_config_name"])]
+    return listener
+
+
+def _without_logs(listener: _Dict) -> _Dict:
+    for chain in cast("list[dict[str, list[dict[str, _Dict]]]]", listener["filter_chains"]):
+        for network_filter in chain["filters"]:
+            network_filter["typed_config"].pop("access_log", None)
     return listener
 
 

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from penstock.admin.gauges import decision_gauges, live_gauges
 from penstock.admin.ports import ControlPlane
+from penstock.admin.usage_metrics import UsageMetrics
 from penstock.admin.xds_metrics import PushFacts, XdsTraffic, type_label
 from penstock.state.ledger import Entries
 from penstock_policies.decision import Decision
@@ -105,6 +106,7 @@ class Metrics:
         )
         self._traffic = XdsTraffic()
         self._control: ControlPlane | None = None
+        self._usage: UsageMetrics | None = None
         self._decisions = self._counter("decisions", "Decisions published.", "rung")
         self._decision_seconds = Histogram(
             "penstock_decision_seconds",
@@ -145,9 +147,10 @@ class Metrics:
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(f"penstock_{name}", documentation, labels, registry=self.registry)
 
-    def watch(self, control: ControlPlane) -> None:
-        """Read the gauges from this control plane at every scrape from now on. Call it once."""
+    def watch(self, control: ControlPlane, usage: UsageMetrics | None = None) -> None:
+        """Read the gauges, and what access logs tell, from these at every scrape from now on. Call it once."""
         self._control = control
+        self._usage = usage
 
     def render(self) -> bytes:
         """Every metric in Prometheus' text format."""
@@ -161,7 +164,10 @@ class Metrics:
         live = list(self._traffic.collect())
         if self._control is None:
             return _Scrape(self.registry, live, None)
-        return _Scrape(self.registry, [*live, *live_gauges(self._control)], self._control.decision)
+        live.extend(live_gauges(self._control))
+        if self._usage is not None:
+            live.extend(self._usage.collect(self._control.policy_set, self._control.now()))
+        return _Scrape(self.registry, live, self._control.decision)
 
     def decision_published(self, decision: Decision) -> None:
         """Count a decision that was published."""

@@ -18,6 +18,7 @@ from typing import Final
 from penstock.admin.app import AddressError, AdminServer
 from penstock.admin.metrics import Metrics
 from penstock.admin.ports import FeedStatus
+from penstock.admin.usage_metrics import UsageMetrics
 from penstock.admin.xds_state import Queue
 from penstock.control.decider import Decider
 from penstock.control.drains import Drains
@@ -39,12 +40,14 @@ from penstock.control.sources import Sources
 from penstock.control.xds_events import XdsEvents
 from penstock.control.xds_port import XdsPort
 from penstock.policy_source import PolicyDirectory
+from penstock.signals.access_logs import AccessLogs
 from penstock.signals.credentials import Keyring
 from penstock.signals.engine_metrics import EngineMetrics
 from penstock.signals.feeds import CostFeeds
 from penstock.signals.hds import HealthDiscovery
 from penstock.signals.lrs import LoadReports
 from penstock.signals.probing import Probing
+from penstock.signals.usage_sums import UsageSums
 from penstock.state.errors import StoreError
 from penstock.state.store import Store
 from penstock_envoy.compiler import Compiler
@@ -115,7 +118,8 @@ async def serving(
         )
         publisher = Publisher(cache, Compiler(), mixtures)
         history = WeightHistory()
-        ledger = LedgerKeeper(store, clock, counted=metrics.counted)
+        sums = UsageSums()
+        ledger = LedgerKeeper(store, clock, metered=sums.metered_regions, counted=metrics.counted)
         stack.push_async_callback(ledger.flush)
         decider = Decider(
             board=board,
@@ -131,16 +135,12 @@ async def serving(
         drains = await _restore(store, decider, notices, clock)
 
         feeds = CostFeeds(board, clock, decider.notify, failed=metrics.feed_failed)
-        reports = LoadReports(
-            board,
-            region_of=lambda _, node_cluster: _region(decider.policy, publisher.group_of_cluster(node_cluster)),
-            clock=clock,
-            notify=decider.notify,
-        )
+        reports = LoadReports(board, _regions(decider, publisher), clock, notify=decider.notify, measured=sums.measured)
         edge = HealthDiscovery(board, clock, decider.notify, authenticator=xds_port.authenticator())
         sources = Sources(
             board=board,
             ledger=ledger,
+            sums=sums,
             feeds=feeds,
             probing=Probing(
                 board,
@@ -158,6 +158,7 @@ async def serving(
             policies=policies,
         )
         stack.push_async_callback(sources.stop)
+        logs = AccessLogs(sums, _regions(decider, publisher), clock, ledger.take_usage)
 
         xds = XdsServer(
             cache,
@@ -189,8 +190,7 @@ async def serving(
         )
         reading = await keeper.start()
 
-        xds_port.warn_if_open(addresses.xds)
-        xds_address = await _listen_for_envoys(stack, xds, addresses.xds, xds_port, beside=(reports, edge))
+        xds_address = await _listen_for_envoys(stack, xds, addresses.xds, xds_port, beside=(reports, edge, logs))
 
         plane = Plane(
             decider=decider,
@@ -214,7 +214,7 @@ async def serving(
             edge_probing=lambda: edge_probing(edge),
             xds_address=xds_address,
         )
-        metrics.watch(plane)
+        metrics.watch(plane, UsageMetrics(logs.facts, sums))
         admin = AdminServer(plane, metrics)
         admin_url = await _listen_for_operators(admin, addresses.admin)
         stack.push_async_callback(admin.stop)
@@ -226,6 +226,7 @@ async def serving(
             ledger.run(),
             reports.run(),
             edge.run(),
+            logs.run(),
             keeper.run(reading),
             _keep_house(plane, store, clock),
         )
@@ -245,8 +246,9 @@ async def _listen_for_envoys(
     address: str,
     xds_port: XdsPort,
     *,
-    beside: Sequence[LoadReports | HealthDiscovery],
+    beside: Sequence[LoadReports | HealthDiscovery | AccessLogs],
 ) -> str:
+    xds_port.warn_if_open(address)
     try:
         port = await xds.start(address, extra_handlers=[each.handler() for each in beside])
     except BindError as error:
@@ -291,10 +293,16 @@ async def _restore(store: Store, decider: Decider, notices: Notices, clock: Cloc
     return drains
 
 
-def _region(policy: PolicySet | None, group: str | None) -> str | None:
-    if policy is None or group is None or group not in policy.groups:
-        return None
-    return policy.groups[group].spec.region
+def _regions(decider: Decider, publisher: Publisher) -> Callable[[str, str], str | None]:
+    """Tell the region of an Envoy from its node id and cluster, by the policy in force."""
+
+    def region_of(_: str, node_cluster: str) -> str | None:
+        policy, group = decider.policy, publisher.group_of_cluster(node_cluster)
+        if policy is None or group is None or group not in policy.groups:
+            return None
+        return policy.groups[group].spec.region
+
+    return region_of
 
 
 async def _keep_house(plane: Plane, store: Store, clock: Clock) -> None:

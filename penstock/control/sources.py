@@ -17,6 +17,7 @@ from penstock.signals.feeds import CostFeeds
 from penstock.signals.hds import HealthDiscovery
 from penstock.signals.lrs import LoadReports
 from penstock.signals.probing import Probing
+from penstock.signals.usage_sums import UsageSums
 from penstock_policies.policyset import PolicySet
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class Sources:
 
     board: ObservationBoard
     ledger: LedgerKeeper
+    sums: UsageSums
     feeds: CostFeeds
     probing: Probing
     edge: HealthDiscovery
@@ -44,6 +46,7 @@ class Sources:
         self.board.apply(policy)
         self.reports.apply(policy)
         await self.ledger.apply(policy)
+        self.sums.apply(policy)
         await self.feeds.apply(policy, self.policies)
         try:
             async with asyncio.timeout(_FIRST_FIGURES_SECONDS):

@@ -31,6 +31,7 @@ from penstock.signals.load_facts import ClusterReport, Doubt, LoadFacts
 from penstock.signals.load_orca import engine_load
 from penstock.signals.load_reports import MOST_BYTES, Report, ReportError, parse
 from penstock.signals.load_totals import LoadTotals, Reporter
+from penstock.signals.recent_requests import Measured, with_requests
 from penstock_policies.observations import Load
 from penstock_policies.policyset import PolicySet
 
@@ -63,7 +64,7 @@ _Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class LoadReports:
-    """Load as Envoys and gRPC clients report it.
+    """Load as Envoys and gRPC clients report it, with what access logs say of requests (``measured``).
 
     ``region_of(node_id, node_cluster)`` tells the region of an Envoy, None when it is of none; it is asked at every
     sum, so a change of policy needs no new streams. ``interval`` is in seconds.
@@ -77,6 +78,7 @@ class LoadReports:
         notify: Callable[[], None],
         *,
         interval: float = 1.0,
+        measured: Callable[[float], Mapping[str, Mapping[str, Measured]]] = lambda _: {},
     ) -> None:
         self._board = board
         self._region_of = region_of
@@ -86,6 +88,7 @@ class LoadReports:
         self._clusters: frozenset[str] = frozenset()
         self._streams: set[Reporter] = set()
         self._totals = LoadTotals(clock)
+        self._measured = measured
         self._reported = asyncio.Event()
         self._stopped = asyncio.Event()
         self._published: Mapping[str, Mapping[str, Load]] = {}
@@ -176,7 +179,9 @@ class LoadReports:
                     self._reported.set()
                     continue
                 self._totals.place(reporter, region)
-        load = self._totals.sums(self._streams)
+        measured = self._measured(now)
+        sums = self._totals.sums(self._streams)
+        load = {region: with_requests(facts, measured.get(region, {})) for region, facts in sums.items()}
         self._facts = LoadFacts(silent=silent, unplaced=unplaced)
         self._board.set_load(load)
         for cluster in self._totals.speaking():

@@ -174,6 +174,9 @@ class ListenerSpec(Model):
     """The class of a request that comes in here; a client may only make it stricter."""
     max_request_bytes: Annotated[int, Field(ge=1024, le=1 << 30, strict=True)] = 16 * 1024 * 1024
     """Prompts larger than this get 413. Envoy holds a body in memory to read the model's name and to retry it."""
+    metering: bool = True
+    """Whether Envoy reads token counts from answers and reports each request's to Penstock. Off: costs are estimated.
+    Envoys with a bootstrap of your own need the cluster ``penstock/xds`` for it."""
 
 
 class NodeMatch(Model):

@@ -32,11 +32,13 @@ def _open() -> threading.Event:
 
 @dataclass
 class Backend:
-    """One endpoint. Set ``status`` to make it fail; clear ``gate`` to make it take its time."""
+    """One endpoint. Set ``status`` to make it fail, ``padding`` to make it wordy; clear ``gate`` to make it slow."""
 
     name: str
     port: int = 0
     status: int = 200
+    padding: int = 0
+    """Bytes that its answer is longer by."""
     seen: list[Seen] = field(default_factory=list)
     gate: threading.Event = field(default_factory=_open)
 
@@ -58,7 +60,7 @@ def backend(name: str, tls: ssl.SSLContext | None = None) -> Iterator[Backend]:
             headers = {key.lower(): value for key, value in self.headers.items()}
             stub.seen.append(Seen(self.path, headers, length))
             stub.gate.wait(_LONGEST)
-            body = json.dumps({"served_by": stub.name}).encode()
+            body = json.dumps({"served_by": stub.name, "padding": "x" * stub.padding}).encode()
             self.send_response(stub.status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))

@@ -106,4 +106,4 @@ def test_envoy_takes_every_example(name: str) -> None:
         secure = [each.tls for cluster in policy.clusters.values() for each in cluster.spec.endpoints if each.tls]
         if not all(Path(each.ca_file).exists() for each in secure):
             pytest.skip("this machine has no trusted roots where the example expects them")
-        validate(static_bootstrap(resources))
+        validate(static_bootstrap(resources, access_logs=("127.0.0.1", 1)))

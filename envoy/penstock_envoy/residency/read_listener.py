@@ -1,4 +1,4 @@
-"""Reading listeners: where requests come in, what may be done to them before routing, and by which route table."""
+"""Reading listeners: where requests come in, what is done to them, by which route table they go, what is logged."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,12 +12,10 @@ from penstock_envoy import protos
 from penstock_envoy.protos import Message
 from penstock_envoy.residency.breach import ResidencyBreach
 from penstock_envoy.residency.class_header import HEADER
+from penstock_envoy.residency.read_metering import check_log, check_reader
 from penstock_envoy.residency.strict import only, packed, parse, require
 
 _REJECT_REQUEST: Final = 2  # HttpConnectionManager.PathWithEscapedSlashesAction
-_FILTERS: Final = "type.googleapis.com/envoy.extensions.filters.http."
-# Filters that read a request and cannot change its class, path or destination.
-_READERS: Final = (f"{_FILTERS}buffer.v3.Buffer", f"{_FILTERS}json_to_metadata.v3.JsonToMetadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +83,7 @@ def _read_manager(manager: Message) -> str:
         "merge_slashes",
         "path_with_escaped_slashes_action",
         "local_reply_config",
+        "access_log",
     )
     require(manager.normalize_path.value, what, "does not normalise paths: a path could pass for another policy's")
     require(manager.merge_slashes, what, "does not merge slashes: a path could pass for another policy's")
@@ -98,10 +97,9 @@ def _read_manager(manager: Message) -> str:
     require(manager.http_filters, what, "has no HTTP filters")
     *readers, router = manager.http_filters
     for each in readers:
-        only(each, f"filter {each.name}", "name", "typed_config")
-        require(
-            each.typed_config.type_url in _READERS, f"filter {each.name}", f"{each.typed_config.type_url} is not known"
-        )
+        check_reader(each)
+    for log in manager.access_log:
+        check_log(log)
     only(router, f"filter {router.name}", "name", "typed_config")
     only(packed(router.typed_config, router_pb2.Router, f"filter {router.name}"), "router", "suppress_envoy_headers")
     only(manager.rds, what, "config_source", "route_config_name")

@@ -89,6 +89,7 @@ def read_route(body: bytes) -> RouteFacts:
         "metadata",
         "request_headers_to_add",
         "response_headers_to_add",
+        "request_body_buffer_limit",
     )
     try:
         matchers, narrowed = _header_matchers(route.match)
