@@ -103,6 +103,20 @@ class Engine:
         self._process.wait(END_SECONDS)
         self._process = None
 
+    @contextlib.contextmanager
+    def held_up(self, name: str) -> Iterator[None]:
+        """Inside the block, its processes whose names begin so do not run; they do not end either."""
+        assert self._process is not None
+        pids = [pid for pid in _session(self._process.pid) if Path(f"/proc/{pid}/comm").read_text().startswith(name)]
+        assert pids, f"{self.name} has no {name}"
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def log_tail(self) -> str:
         """The end of its log."""
         return self._log.read_text(errors="replace")[-6000:] if self._log.exists() else ""

@@ -43,6 +43,8 @@ class RealEdge(Edge):
     prices: dict[str, float] = field(default_factory=lambda: {VLLM: 0.1, RAY: 1.0})
     """USD for a million tokens, declared."""
     metrics_path: str = "/metrics"
+    probes: dict[str, Any] = field(default_factory=dict)
+    """More of ``health``, for both clusters."""
 
     def policy_documents(self) -> list[dict[str, Any]]:
         """The fleet as policy documents."""
@@ -52,6 +54,7 @@ class RealEdge(Edge):
                 name,
                 {
                     **_HOWS[name],
+                    "health": {**_HOWS[name]["health"], **self.probes},
                     "region": "eu-west",
                     "models": [MODEL, f"{MODEL}-{name}"],
                     "endpoints": [{"address": "127.0.0.1", "port": engine.port}],
