@@ -25,6 +25,7 @@ from penstock.control.drains import Drains
 from penstock.control.edge_votes import edge_probing
 from penstock.control.envoys import connected, resource_states
 from penstock.control.errors import StartError
+from penstock.control.failing_generations import failing_generations
 from penstock.control.history import WeightHistory
 from penstock.control.ledger import LedgerKeeper
 from penstock.control.mixtures import Mixtures
@@ -151,6 +152,7 @@ async def serving(
                 meter=metrics,
                 failed=metrics.probe_failed,
                 endpoint_loads=reports.endpoints,
+                failed_before=await failing_generations(store),
             ),
             edge=edge,
             engines=EngineMetrics(board, clock),

@@ -4,11 +4,12 @@
 class GenerationCount:
     """The count of one endpoint."""
 
-    def __init__(self, *, unhealthy_threshold: int, healthy_threshold: int) -> None:
+    def __init__(self, *, unhealthy_threshold: int, healthy_threshold: int, failed: int = 0) -> None:
+        """``failed`` in a row are known of before."""
         self._unhealthy_threshold = unhealthy_threshold
         self._healthy_threshold = healthy_threshold
         self._good = 0
-        self.failed = 0
+        self.failed = failed
         """In a row; once they are too many, they stay until enough in a row have succeeded."""
         self.urgent = False
         """The last one raised a doubt that the next may settle."""

@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from penstock.signals.beat import JITTER, Beat
@@ -74,6 +75,7 @@ class Generations:
         *,
         keyring: Keyring | None = None,
         endpoint_loads: EndpointLoads = lambda _: {},
+        failed_before: Mapping[Key, int] = MappingProxyType({}),
         probe: Callable[[GenerationTarget], Awaitable[Generated]] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] | None = None,
@@ -85,6 +87,8 @@ class Generations:
         self._clock = clock
         self._notify = notify
         self._endpoint_loads = endpoint_loads
+        self._failed_before = dict(failed_before)
+        """What this process was told of earlier ones, until it is taken up."""
         self._chance = chance or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._asker = Asker()
         self._probe = probe or GenerationProbe(self._asker, keyring or Keyring(), self._chance)
@@ -108,6 +112,8 @@ class Generations:
             for name, assignment in wanted.items()
             for endpoint in assignment.endpoints
         }
+        # What was told of others is of no use any more: they are not asked by this policy, or no more as they were.
+        self._failed_before.clear()
         self._workers.apply(wanted)
         await self._workers.settled()
 
@@ -142,9 +148,10 @@ class Generations:
         known = self._counts.get(key)
         if known is not None and known[0] == health:
             return known
-        self._book.generations_begin_anew(key)
+        failed = self._failed_before.pop(key, 0)
+        self._book.generations_begin(key, failed)
         count = GenerationCount(
-            unhealthy_threshold=health.unhealthy_threshold, healthy_threshold=health.healthy_threshold
+            unhealthy_threshold=health.unhealthy_threshold, healthy_threshold=health.healthy_threshold, failed=failed
         )
         return health, count
 

@@ -187,11 +187,11 @@ class ProbeBook:
             self._credential(key, Layer.GENERATION, generated.detail)
         self._pin(key)
 
-    def generations_begin_anew(self, key: Key) -> None:
-        """Hold no failed generation against an endpoint any more: what is asked of it has changed."""
-        facts = self._facts.get(key)
-        if facts is not None and facts.generation.failed_in_a_row > 0:
-            self._facts[key] = replace(facts, generation=replace(facts.generation, failed_in_a_row=0))
+    def generations_begin(self, key: Key, failed_in_a_row: int) -> None:
+        """Hold so many failed generations against an endpoint, whatever was held before: of what is asked now."""
+        facts = self.of(key)
+        if facts.generation.failed_in_a_row != failed_in_a_row:
+            self._facts[key] = replace(facts, generation=replace(facts.generation, failed_in_a_row=failed_in_a_row))
             self._pin(key)
 
     def paused(self, key: Key) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from penstock.signals.board import ObservationBoard
 from penstock.signals.credentials import Keyring
 from penstock.signals.generations import EndpointLoads, Generations, PurseFacts
-from penstock.signals.probe_book import ProbeBook, ProbeFacts, ProbeMeter
+from penstock.signals.probe_book import Key, ProbeBook, ProbeFacts, ProbeMeter
 from penstock.signals.probes import Prober
 from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import Cluster
@@ -39,11 +39,18 @@ class Probing:
         meter: ProbeMeter,
         failed: Callable[[str], None],
         endpoint_loads: EndpointLoads,
+        failed_before: Mapping[Key, int],
     ) -> None:
         self._book = ProbeBook(board, clock, audit=audit, meter=meter)
         self._prober = Prober(board, self._book, clock, notify, keyring=keyring, failed=failed)
         self._generations = Generations(
-            board, self._book, clock, notify, keyring=keyring, endpoint_loads=endpoint_loads
+            board,
+            self._book,
+            clock,
+            notify,
+            keyring=keyring,
+            endpoint_loads=endpoint_loads,
+            failed_before=failed_before,
         )
 
     async def apply(self, policy_set: PolicySet) -> None:

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from penstock.signals.board import ObservationBoard
 from penstock.signals.generation_probe import Generated, GenerationTarget, Verdict, dearest
 from penstock.signals.generations import Generations
 from penstock.signals.load_endpoints import EndpointLoad
-from penstock.signals.probe_book import ProbeBook
+from penstock.signals.probe_book import Key, ProbeBook
 from penstock.signals.purse import DAY
 from penstock_policies.observations import EndpointProbe, Load
 from penstock_policies.policyset import PolicySet
@@ -48,13 +48,14 @@ class Fleet:
         self.endpoint_loads: dict[str, dict[str, EndpointLoad]] = {}
         self.generations = self._made()
 
-    def _made(self) -> Generations:
+    def _made(self, failed_before: Mapping[Key, int] | None = None) -> Generations:
         return Generations(
             self.board,
             self.book,
             self.time.clock,
             self._notify,
             endpoint_loads=lambda _: self.endpoint_loads,
+            failed_before=failed_before or {},
             probe=self._generate,
             sleep=self.time.sleep,
             monotonic=self.time.clock,
@@ -68,9 +69,10 @@ class Fleet:
         await self.generations.apply(policy)
         await self.time.run(0)
 
-    async def restart(self, policy: PolicySet) -> None:
+    async def restart(self, policy: PolicySet, failed_before: Mapping[Key, int] | None = None) -> None:
         await self.generations.stop()
-        self.generations = self._made()
+        self.book = ProbeBook(self.board, self.time.clock)
+        self.generations = self._made(failed_before)
         await self.apply(policy)
 
     def probes(self, *, failed: int = 0) -> None:
@@ -146,6 +148,20 @@ async def test_restarts_give_no_token_that_was_not_due(fleet: Fleet) -> None:
         await fleet.restart(policy)
         await fleet.time.run(5000)
     assert 10 * COST < len(fleet.asked) * COST <= 2000 * (fleet.time.now - 1000) / DAY
+
+
+async def test_a_restart_lets_nobody_back_who_did_not_generate_before_it(fleet: Fleet) -> None:
+    policy = policy_set([generating(ONE, TWO)])
+    fleet.answers["10.0.0.1:8000"] = FAILED
+    await fleet.restart(policy, {("onprem", "10.0.0.1:8000"): 3, ("gone", "10.0.0.1:8000"): 3})
+    assert (fleet.signs().generation_failed, fleet.signs("10.0.0.2:8000").generation_failed) == (3, 0)
+    await fleet.time.run(150)
+    assert fleet.signs().generation_failed > 3
+    fleet.answers.clear()
+    await fleet.time.run(150)
+    assert fleet.signs().generation_failed == 0
+    await fleet.apply(policy_set([generating(ONE, TWO, prompt="Say no.")]))
+    assert fleet.signs().generation_failed == 0
 
 
 async def test_an_edit_of_the_policy_leaves_the_purse_as_it_was(fleet: Fleet) -> None:
