@@ -2,6 +2,8 @@
 
 import json
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,16 @@ async def say(edge: Edge, *, port: int | None = None, stream: bool = False, usag
         await answer.read()
 
 
+def measured_in_ledger(database: Path) -> dict[tuple[str, ...], tuple[float, ...]]:
+    """Requests, and tokens of both kinds together, by policy, class, cluster and site; estimates left out."""
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute(
+            "SELECT policy, data_class, cluster, site, SUM(requests - estimated_requests),"
+            " SUM(prompt_tokens + output_tokens - estimated_tokens) FROM ledger GROUP BY 1, 2, 3, 4"
+        )
+        return {tuple(names): (round(requests, 6), round(tokens, 6)) for *names, requests, tokens in rows}
+
+
 def kept_files(home: Path) -> dict[str, bytes]:
     """The server's log and all of its store."""
     kept = {each.name: each.read_bytes() for each in home.iterdir() if each.is_file()}
@@ -133,6 +145,12 @@ async def test_tokens_arrive_under_who_asked_and_who_answered_and_nothing_else_d
         page, _ = await scraped(edge)
         await edge.stop_serving()
         assert_no_secret({"metrics": page.encode(), **kept_files(tmp_path)})
+    # What was counted, beside what was estimated before the first log arrived, is in the ledger once.
+    assert measured_in_ledger(tmp_path / "state.db") == {
+        ("chat", "public", "onprem-fra", "on_prem"): (4, 220),
+        ("chat", "public", "cloud-eu-west", "cloud"): (2, 220),
+        ("records", "restricted", "onprem-fra", "on_prem"): (1, 110),
+    }
 
 
 async def test_no_request_waits_for_a_control_plane_that_is_gone_or_hangs(tmp_path: Path) -> None:
