@@ -16,7 +16,8 @@ import logging
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Final
 
 import grpc
@@ -91,7 +92,7 @@ class LoadReports:
         self._measured = measured
         self._reported = asyncio.Event()
         self._stopped = asyncio.Event()
-        self._published: Mapping[str, Mapping[str, Load]] = {}
+        self._published: Mapping[str, Mapping[str, object]] = {}
         self._facts = LoadFacts()
         self._reports = self._refused = self._unknown = 0
         self._warned: set[int] = set()
@@ -281,6 +282,9 @@ class LoadReports:
             )
 
 
-def _figures(load: Mapping[str, Mapping[str, Load]]) -> dict[str, dict[str, Load]]:
+_without_time: Final = attrgetter(*(each.name for each in fields(Load) if each.name != "at"))
+
+
+def _figures(load: Mapping[str, Mapping[str, Load]]) -> dict[str, dict[str, object]]:
     """Load without its times: what a decision could depend on."""
-    return {region: {name: replace(fact, at=0.0) for name, fact in facts.items()} for region, facts in load.items()}
+    return {region: {name: _without_time(fact) for name, fact in facts.items()} for region, facts in load.items()}
