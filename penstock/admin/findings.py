@@ -18,8 +18,8 @@ from penstock_policies.decision import HealthState, Row, Rung
 from penstock_policies.policyset import PolicySet
 
 EDGE_GRACE: Final = 60.0
-"""Seconds after the start in which Envoys come back (they try every 30 s at least) and begin to probe: until then
-nobody is missing."""
+"""Seconds after the start in which Envoys come back (with our bootstrap within seconds, by Envoy's own back-off within
+30) and begin to probe: until then nobody is missing."""
 
 MOST_QUARANTINED: Final = 5
 """How many quarantines are told one by one: a bad edit can spoil dozens of resources at once."""

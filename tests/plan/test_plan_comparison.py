@@ -118,6 +118,18 @@ def test_what_is_out_of_the_ordinary_now_is_said() -> None:
     )
 
 
+def test_what_a_region_does_not_reach_now_is_said() -> None:
+    outer = edited(
+        DEAR + SECOND_GROUP,
+        ("endpoints: [{address: 10.0.0.1", "health: {from: edge}\n  endpoints: [{address: 10.0.0.1"),
+    )
+    lost = {"onprem": {"10.0.0.1:8000": EndpointProbe(NOW - 1, 0, 9)}}
+    seen = Inputs(observations=Observations(edge_probes={"us-east": lost}))
+    assert plan_of(HOME_PRICE, text=outer, inputs=seen).conditions == (
+        "down now as seen from us-east, so no weight comes to them there: onprem",
+    )
+
+
 def test_every_group_that_is_sent_something_is_named_with_its_envoys() -> None:
     inputs = Inputs(source="somewhere", envoys={"edge-eu": Envoys(connected=3, refusing=1)})
     plan = plan_of(("port: 10000", "port: 10080"), text=DEAR + SECOND_GROUP, inputs=inputs)
