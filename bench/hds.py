@@ -15,7 +15,8 @@ from envoy.service.health.v3 import hds_pb2
 from bench.decide_fleet import policy_set
 from bench.report import report
 from penstock.signals.board import ObservationBoard
-from penstock.signals.edge_probing import LINGER, Checker, EdgeProbing, checks_of, places_of
+from penstock.signals.edge_checks import checks_of, places_of
+from penstock.signals.edge_probing import LINGER, Checker, EdgeProbing
 from penstock.signals.health_reports import read_report
 from penstock_envoy.health_checks import author_health_check
 from penstock_policies.policyset import PolicySet

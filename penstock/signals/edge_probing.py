@@ -12,19 +12,13 @@ before it has had the time that an old one would have taken: Envoy begins by cal
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Final
 
-from envoy.service.health.v3 import hds_pb2
-from google.protobuf.duration_pb2 import Duration
-
 from penstock.signals.checkers import Roster
+from penstock.signals.edge_checks import Check, Place, report_interval
 from penstock.signals.health_reports import HealthReport
 from penstock.signals.votes import LIVE_INTERVALS, Tally, Vote, as_probe, tally
 from penstock_policies.observations import EndpointProbe
-from penstock_policies.policyset import PolicySet
-from penstock_policies.probing import Health
-from penstock_policies.words import Vantage
 
 QUIET: Final = 0.5
 """Seconds that a region's checkers must not have changed before they are told; ten times that at most."""
@@ -38,29 +32,13 @@ BENCH: Final = 60.0
 REPORT_EVERY: Final = (1.0, 10.0)
 """Bounds in seconds of how often a checker reports; between them, as often as it probes what it probes most often."""
 
+HELD_UP: Final = 1.0
+"""Seconds between two looks from which it is this process that was away, and nobody fell silent meanwhile."""
+
 _PATIENCE: Final = 10.0
 """Times :data:`QUIET`."""
 _IDLE: Final = 3600.0
 """Seconds between reports of a checker that has nothing to check any more: a report about nothing says nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A cluster to be probed from the edge."""
-
-    health: Health
-    keys: dict[str, str]
-    """Address and port as Envoy writes them to the endpoint's key."""
-    told: bytes
-    """Its part of a ``HealthCheckSpecifier``, serialised."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a checker is, and what it could be asked to check."""
-
-    region: str
-    may: frozenset[str]
 
 
 @dataclass(slots=True, eq=False)
@@ -129,6 +107,7 @@ class EdgeProbing:
         self._checkers: dict[str, Checker] = {}
         self._restless: set[str] = set()
         self._moved_at = self._restless_since = 0.0
+        self._looked_at: float | None = None
         self.expired = 0
         """Votes that ended with nobody renewing them."""
 
@@ -266,6 +245,12 @@ class EdgeProbing:
 
     def _let_go(self, now: float) -> None:
         """Part with those who went for good or fell silent, and ask those again who did long ago."""
+        away = now - self._looked_at if self._looked_at is not None else 0.0
+        self._looked_at = now
+        if away > HELD_UP:
+            # What they said meanwhile is yet to be read.
+            for checker in self._checkers.values():
+                checker.heard_at += away
         for checker in tuple(self._checkers.values()):
             region = checker.place.region if checker.place is not None else ""
             if checker.gone_at is not None and now - checker.gone_at >= LINGER:
@@ -311,7 +296,7 @@ class EdgeProbing:
             every = min(most, max(least, min(self._checks[name].health.interval for name in wanted)))
         else:
             every = _IDLE
-        told = b"".join(self._checks[name].told for name in wanted) + _interval(every)
+        told = b"".join(self._checks[name].told for name in wanted) + report_interval(every)
         if told == checker.told or (not wanted and not checker.told):
             return False
         asked = {name: self._checks[name].keys for name in wanted}
@@ -341,49 +326,3 @@ class EdgeProbing:
             del votes[node]
             self.expired += 1
         return tally(votes, now)
-
-
-def checks_of(policy: PolicySet, told: Mapping[str, bytes]) -> dict[str, Check]:
-    """Give what is to be probed from the edge; ``told`` is what checkers are told of each such cluster."""
-    return {
-        name: Check(
-            health=cluster.spec.health,
-            keys={f"{ip_address(one.address)} {one.port}": one.key for one in cluster.spec.endpoints},
-            told=_part(told[name]),
-        )
-        for name, cluster in sorted(policy.clusters.items())
-        if cluster.spec.health.vantage is Vantage.EDGE
-    }
-
-
-def places_of(policy: PolicySet) -> dict[str, Place]:
-    """Give, by ``node.cluster``, the region of its Envoys and the clusters that they are served and so can reach."""
-    places: dict[str, Place] = {}
-    for group in policy.groups.values():
-        classes = {
-            data_class
-            for name in group.spec.listeners
-            for data_class in policy.listeners[name].spec.data_class.at_least()
-        }
-        served = {
-            name
-            for traffic in policy.policies.values()
-            if traffic.spec.data_class in classes
-            for name in traffic.spec.clusters
-        }
-        places[group.spec.match.cluster] = Place(group.spec.region, frozenset(served))
-    return places
-
-
-def _part(check: bytes) -> bytes:
-    """Serialise one entry of a specifier; a specifier is its entries and an interval, one after the other."""
-    parsed = hds_pb2.ClusterHealthCheck.FromString(check)
-    part: bytes = hds_pb2.HealthCheckSpecifier(cluster_health_checks=[parsed]).SerializeToString(deterministic=True)
-    return part
-
-
-def _interval(seconds: float) -> bytes:
-    every = Duration()
-    every.FromNanoseconds(round(seconds * 1e9))
-    part: bytes = hds_pb2.HealthCheckSpecifier(interval=every).SerializeToString(deterministic=True)
-    return part

@@ -12,8 +12,9 @@ One coroutine per stream reads, another writes the newest that its Envoy is to b
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import grpc
@@ -21,7 +22,8 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from penstock.signals.board import ObservationBoard
-from penstock.signals.edge_probing import Checker, EdgeProbing, checks_of, places_of
+from penstock.signals.edge_checks import checks_of, places_of
+from penstock.signals.edge_probing import Checker, EdgeProbing
 from penstock.signals.health_reports import MOST_BYTES, RefusedReportError, read_introduction, read_report
 from penstock.signals.votes import Tally
 from penstock_envoy.health_checks import author_health_check
@@ -93,7 +95,11 @@ class _Stream:
 
 
 class HealthDiscovery:
-    """Health as the Envoys find it. ``authenticator`` decides who they are; without one, they are believed."""
+    """Health as the Envoys find it.
+
+    ``clock`` is that of the observations; all that is counted here goes by ``steady``, which nobody sets.
+    ``authenticator`` decides who the Envoys are; without one, they are believed.
+    """
 
     def __init__(
         self,
@@ -102,9 +108,11 @@ class HealthDiscovery:
         notify: Callable[[], None],
         *,
         authenticator: Authenticator | None = None,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._board = board
         self._clock = clock
+        self._steady = steady
         self._notify = notify
         self._authenticator = authenticator
         self._probing = EdgeProbing()
@@ -124,7 +132,7 @@ class HealthDiscovery:
         probed = {n: one for n, one in policy.clusters.items() if one.spec.health.vantage is Vantage.EDGE}
         self._authored = await asyncio.to_thread(_authored, probed, self._authored)
         told = {name: text for name, (_, text) in self._authored.items()}
-        self._probing.apply(checks_of(policy, told), places_of(policy), self._clock())
+        self._probing.apply(checks_of(policy, told), places_of(policy), self._steady())
 
     async def run(self) -> None:
         """Keep checkers told and the board's votes current until cancelled."""
@@ -134,13 +142,14 @@ class HealthDiscovery:
 
     def settle(self) -> None:
         """Tell checkers what has changed for them, and pin what most say on the board."""
-        settled = self._probing.settle(self._clock())
+        settled, ahead = self._probing.settle(self._steady()), self._ahead()
         for checker in settled.tell:
             stream = self._streams.get(checker)
             if stream is not None:
                 stream.changed.set()
         for verdict in settled.verdicts:
-            self._board.set_edge_probe(verdict.region, verdict.cluster, verdict.endpoint, verdict.probe)
+            probe = replace(verdict.probe, at=verdict.probe.at + ahead)
+            self._board.set_edge_probe(verdict.region, verdict.cluster, verdict.endpoint, probe)
         if settled.turned:
             self._notify()
 
@@ -153,7 +162,7 @@ class HealthDiscovery:
         return EdgeHealthFacts(
             streams=len(self._streams),
             checkers=self._probing.busy(),
-            silent=self._probing.benched(self._clock()),
+            silent=self._probing.benched(self._steady()),
             unplaced=self._probing.unplaced(),
             reports=self._reports,
             refused=self._refused,
@@ -163,14 +172,24 @@ class HealthDiscovery:
 
     def votes(self) -> dict[str, dict[str, EdgeVotes]]:
         """Return how the votes stand, by region and cluster: of every cluster that a region's Envoys are to check."""
-        now = self._clock()
+        now, ahead = self._steady(), self._ahead()
         return {
             region: {
-                name: EdgeVotes(self._probing.checkers(region, name), self._probing.tallies(region, name, now))
+                name: EdgeVotes(
+                    self._probing.checkers(region, name),
+                    {
+                        key: replace(counted, at=counted.at + ahead) if counted.live else counted
+                        for key, counted in self._probing.tallies(region, name, now).items()
+                    },
+                )
                 for name in sorted(clusters)
             }
             for region, clusters in self._probing.watched().items()
         }
+
+    def _ahead(self) -> float:
+        """Give the seconds that the clock of the observations is ahead of the steady one."""
+        return self._clock() - self._steady()
 
     async def _serve(self, requests: AsyncIterator[bytes], context: _Context) -> None:
         """Serve one stream to its end."""
@@ -179,7 +198,7 @@ class HealthDiscovery:
         checker = await self._introduced(requests, context)
         if checker is None:
             return
-        stream = self._streams[checker] = _Stream(checker, counted_at=self._clock())
+        stream = self._streams[checker] = _Stream(checker, counted_at=self._steady())
         parts = [
             asyncio.create_task(self._read(requests, stream)),
             asyncio.create_task(self._write(context, stream)),
@@ -196,7 +215,7 @@ class HealthDiscovery:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "what to check was not taken in time")
         finally:
             del self._streams[checker]
-            self._probing.went(checker, self._clock())
+            self._probing.went(checker, self._steady())
             for part in parts:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
@@ -220,7 +239,7 @@ class HealthDiscovery:
         except RefusedError as error:
             logger.warning("checker refused", extra={"peer": context.peer(), "reason": error.reason})
             await context.abort(error.code, error.reason)
-        checker = self._probing.came(node.id, node.cluster, self._clock())
+        checker = self._probing.came(node.id, node.cluster, self._steady())
         for earlier, stream in self._streams.items():
             if earlier.node == node.id:
                 stream.changed.set()
@@ -228,7 +247,7 @@ class HealthDiscovery:
 
     async def _read(self, requests: AsyncIterator[bytes], stream: _Stream) -> None:
         async for message in requests:
-            now = self._clock()
+            now = self._steady()
             stream.allowance = min(_BURST, stream.allowance + _A_SECOND * max(0.0, now - stream.counted_at)) - 1
             stream.counted_at = now
             if stream.allowance < 0 or len(message) > MOST_BYTES:

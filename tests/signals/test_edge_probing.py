@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from envoy.service.health.v3 import hds_pb2
 
-from penstock.signals.edge_probing import BENCH, LINGER, QUIET, Checker, EdgeProbing, checks_of, places_of
+from penstock.signals.edge_checks import checks_of, places_of
+from penstock.signals.edge_probing import BENCH, LINGER, QUIET, Checker, EdgeProbing
 from penstock.signals.health_reports import HealthReport, read_report
 from penstock.signals.votes import Tally
 from penstock_envoy.health_checks import author_health_check
@@ -254,3 +255,16 @@ def test_addresses_are_the_same_however_they_are_written() -> None:
     assert edge.say(only, {ONPREM: {"[::1]:8000": WELL}}) == 0
     edge.wait(1)
     assert set(edge.verdicts) == {(EU, ONPREM, "[0:0::1]:8000")}
+
+
+def test_nobody_has_fallen_silent_while_this_process_was_away() -> None:
+    edge = Edge()
+    [only] = edge.come("a")
+    edge.wait(1)
+    edge.keep_saying(2, (only, {ONPREM: {ONE: WELL}}))
+    edge.mute = {"a"}
+    edge.now += 30
+    edge.wait(1)
+    assert edge.probing.benched(edge.now) == 0
+    edge.wait(4)
+    assert edge.probing.benched(edge.now) == 1

@@ -32,7 +32,7 @@ class Control:
         self.now = 1000.0
         self.notified = 0
         self.board = ObservationBoard()
-        self.service = HealthDiscovery(self.board, lambda: self.now, self._count)
+        self.service = HealthDiscovery(self.board, lambda: self.now, self._count, steady=lambda: self.now - 400)
 
     def _count(self) -> None:
         self.notified += 1
@@ -145,7 +145,9 @@ async def test_an_envoy_is_told_what_to_check_and_what_it_finds_is_observed(cont
         probe = control.probe(EU, ONPREM, ONE)
         assert probe is not None
         assert probe.at == 1002.25
-        control.now += 2
+        control.now += 1
+        control.service.settle()
+        control.now += 1
         await envoy.say(report({ONPREM: {ONE: WELL, TWO: ILL}, CLOUD: {FAR: WELL}}))
         control.wait(0.25)
         assert control.notified == 2
