@@ -22,6 +22,7 @@ from penstock_policies.observations import EndpointProbe, EngineLoad, Intensity,
 from penstock_policies.overrides import Drain, Overrides
 from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import Budget, Cluster, CostFeed, TrafficPolicy
+from tests.engine.edge_world import from_edge
 from tests.engine.engine_world import (
     CLASSES,
     MODEL,
@@ -105,7 +106,7 @@ def _cluster(draw: st.DrawFn, name: str) -> Cluster:
     if draw(st.booleans()):
         more["carbon"] = {"gramsPerMillionTokens": draw(st.sampled_from([0.0, 40.0])), "feed": "grid", "key": name}
     models = draw(st.sampled_from([(MODEL,), (MODEL, "m2"), ("m2",)]))
-    return cluster(
+    made = cluster(
         name,
         site=draw(st.sampled_from(["on_prem", "cloud", "edge"])),
         region=draw(st.sampled_from(["eu-west", "eu-central", "us-east"])),
@@ -116,6 +117,7 @@ def _cluster(draw: st.DrawFn, name: str) -> Cluster:
         versions=draw(st.dictionaries(st.sampled_from(models), st.sampled_from(["v1", "v2", "v3"]))),
         more=more,
     )
+    return from_edge(made) if draw(st.integers(0, 2)) == 0 else made
 
 
 @st.composite
@@ -232,6 +234,11 @@ def observations(policy: PolicySet, now: float, figure: st.SearchStrategy[float]
         st.dictionaries(feeds, st.dictionaries(names, intensity)),
         st.dictionaries(st.sampled_from([*policy.budgets, "unknown"]), spend),
         rates=st.dictionaries(feeds, st.dictionaries(names, rate)),
+        edge_probes=st.dictionaries(
+            st.sampled_from([*REGIONS, "unknown"]),
+            st.dictionaries(names, st.dictionaries(st.sampled_from([*endpoints, "unknown"]), probe, max_size=6)),
+            max_size=2,
+        ),
     ).map(lambda seen: timed(seen, lambda age: now + age))
 
 
@@ -248,6 +255,10 @@ def timed(seen: Observations, at: Callable[[float], float]) -> Observations:
             for name, one in seen.spend.items()
         },
         rates={name: {key: replace(one, at=at(one.at)) for key, one in by.items()} for name, by in seen.rates.items()},
+        edge_probes={
+            region: {name: {key: replace(one, at=at(one.at)) for key, one in by.items()} for name, by in told.items()}
+            for region, told in seen.edge_probes.items()
+        },
     )
 
 

@@ -137,6 +137,8 @@ def reversed_observations(seen: Observations) -> Observations:
         backwards(seen.engines),
         backwards({name: backwards(by) for name, by in seen.carbon.items()}),
         backwards(seen.spend),
+        rates=backwards({name: backwards(by) for name, by in seen.rates.items()}),
+        edge_probes=backwards({name: backwards(by) for name, by in seen.edge_probes.items()}),
     )
 
 
@@ -175,10 +177,10 @@ def test_unchanging_inputs_settle_and_then_nothing_is_published(policy: PolicySe
     world = World(policy)
     world.rates = {key: data.draw(st.floats(0, 200)) for key in policy.rows()}
     world.prices = {name: data.draw(st.floats(0.01, 5)) for name in policy.clusters}
-    # Reports that do not follow the weights: the same inputs, whatever is decided. Without failures, as a cluster that
-    # fails is tried again and again, ever more seldom.
+    # Reports that do not follow the weights: the same inputs, whatever is decided. Without failures and late first
+    # tokens, as a cluster that fails is tried again and again, ever more seldom.
     loads = {
-        region: {name: replace(load, error_rate=0.0, success_rate=None) for name, load in by.items()}
+        region: {name: replace(load, error_rate=0.0, success_rate=None, ttft_p95=None) for name, load in by.items()}
         for region, by in data.draw(observations(policy, 0.0, sane)).load.items()
     }
     fixed = replace(world.observations(), load=loads)
