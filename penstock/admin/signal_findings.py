@@ -11,6 +11,8 @@ from penstock.admin.ports import ControlPlane
 from penstock.admin.signals import LoadFacts, failing
 from penstock_policies.decision import HealthState
 
+_GRACE: Final = 60.0
+"""Seconds after the start in which Envoys come back: they try to report again every 5 s."""
 _MOST: Final = 5
 """Findings of one kind that are told one by one."""
 
@@ -19,7 +21,9 @@ def signal_findings(control: ControlPlane) -> Iterator[Finding]:
     """Everything of that kind."""
     yield from _few(_failing(control), "endpoints fail as well", "endpoint-failing")
     yield from _few(_unready(control), "clusters are not ready as well", "engine-not-ready")
-    yield from _reporting(control.signals.load_reporting())
+    facts = control.signals.load_reporting()
+    yield from _unheard(control, facts)
+    yield from _reporting(facts)
 
 
 def _few(found: Iterator[Finding], more: str, kind: str) -> Iterator[Finding]:
@@ -56,6 +60,17 @@ def _unready(control: ControlPlane) -> Iterator[Finding]:
                 "engine-not-ready",
                 f"Cluster {name}: an engine says on its metrics page that it is not ready",
             )
+
+
+def _unheard(control: ControlPlane, facts: LoadFacts) -> Iterator[Finding]:
+    nodes = {envoy.node for envoy in control.streams()}
+    if nodes and not facts.streams and control.now() - control.started_at > _GRACE:
+        yield Finding(
+            "warning",
+            "load-unheard",
+            f"None of {len(nodes)} connected Envoys reports load (LRS): demand, overload and failing requests are "
+            "unknown. `penstock bootstrap` writes what they need",
+        )
 
 
 def _reporting(facts: LoadFacts) -> Iterator[Finding]:

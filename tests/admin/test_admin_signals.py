@@ -123,6 +123,15 @@ async def test_edges_that_are_silent_strange_or_not_believed_are_findings(api: A
     assert "eu-1 in eu-west" in found["reporter-doubted"]
 
 
+async def test_envoys_none_of_which_reports_load_are_a_finding(api: Api, control: FakeControlPlane) -> None:
+    control.signals.facts = LoadFacts()
+    assert "None of 2 connected Envoys" in (await _findings(api))["load-unheard"]
+    control.started_at = NOW - 30
+    assert "load-unheard" not in await _findings(api)
+    control.started_at, control.envoys = NOW - 7200, []
+    assert "load-unheard" not in await _findings(api)
+
+
 async def test_metrics_tell_of_engines_endpoints_and_reporters(api: Api, control: FakeControlPlane) -> None:
     control.signals.facts = LoadFacts(streams=9, silent=2, unplaced=3, reports=100, refused=4, unknown=5)
     text = (await api.get("/metrics")).text
