@@ -64,7 +64,7 @@ def serve(  # noqa: PLR0917 - typer reads the parameters as options by name
         Path | None,
         typer.Option(
             envvar="CREDENTIALS_DIRECTORY",
-            help="The directory of the keys that probes show, one a file. Policies name the files.",
+            help="The directory of the secrets that probes and cost feeds show. Policies name its files.",
             file_okay=False,
             exists=True,
             show_default=False,

@@ -75,6 +75,7 @@ _KEEP_QUARTERS_SECONDS: Final = 35 * 86400.0
 
 
 _PLAIN: Final = XdsPort()
+_NO_FILES: Final = Keyring()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +94,11 @@ async def serving(
     clock: Clock = time.time,
     xds_port: XdsPort = _PLAIN,
     *,
-    credentials: Path | None = None,
+    keyring: Keyring = _NO_FILES,
 ) -> AsyncIterator[Plane]:
     """The control plane, serving inside the block.
 
-    ``credentials`` is the directory of the keys that policies name files of.
+    ``keyring`` has the secrets that policies name, for probes and cost feeds.
 
     Raises:
         StartError: a port is taken, a certificate cannot be used, or the state store cannot be opened or read.
@@ -135,7 +136,7 @@ async def serving(
         stack.callback(decider.close)
         drains = await _restore(store, decider, notices, clock)
 
-        feeds = CostFeeds(board, clock, decider.notify, failed=metrics.feed_failed)
+        feeds = CostFeeds(board, clock, decider.notify, keyring=keyring, failed=metrics.feed_failed)
         reports = LoadReports(board, _regions(decider, publisher), clock, notify=decider.notify, measured=sums.measured)
         edge = HealthDiscovery(board, clock, decider.notify, authenticator=xds_port.authenticator())
         sources = Sources(
@@ -147,7 +148,7 @@ async def serving(
                 board,
                 clock,
                 decider.notify,
-                keyring=Keyring(credentials),
+                keyring=keyring,
                 audit=recorder.audit,
                 meter=metrics,
                 failed=metrics.probe_failed,

@@ -12,6 +12,7 @@ from penstock.control.assembly import Addresses, serving
 from penstock.control.garbage import collect_less_often
 from penstock.control.thread_turns import take_turns_often
 from penstock.control.xds_port import XdsPort
+from penstock.signals.credentials import Keyring
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class ServeOptions:
     log_level: str = "info"
     xds_port: XdsPort = field(default_factory=XdsPort)
     credentials: Path | None = None
-    """The directory of the keys that policies name files of."""
+    """The directory of the secrets that policies name files of."""
 
 
 def run(options: ServeOptions) -> None:
@@ -58,8 +59,7 @@ async def _serve_until_signalled(options: ServeOptions) -> None:
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, begin_to_stop)
     addresses = Addresses(options.xds_address, options.admin_address)
-    async with serving(
-        options.policies, options.state, addresses, xds_port=options.xds_port, credentials=options.credentials
-    ):
+    keyring = Keyring(options.credentials)
+    async with serving(options.policies, options.state, addresses, xds_port=options.xds_port, keyring=keyring):
         await stop.wait()
         logger.info("stopping")

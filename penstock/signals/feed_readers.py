@@ -12,6 +12,7 @@ from typing import Final, Protocol, TypeVar
 
 from penstock.signals.asking import Allowance, Asker
 from penstock.signals.conversation import Conversation, hold
+from penstock.signals.credentials import Keyring
 from penstock.signals.feed_credentials import aws_credentials, token_of
 from penstock.signals.price_aws_list import ask_aws_list
 from penstock.signals.price_aws_spot import ask_aws_spot
@@ -86,8 +87,7 @@ class ApiReader:
     """Holds a conversation with an API at each reading."""
 
     spec: CostFeedSpec
-    base: Path
-    """What files of credentials are relative to."""
+    keyring: Keyring
     wanted: AbstractSet[str]
     asker: Asker
     clock: Callable[[], float]
@@ -104,19 +104,20 @@ class ApiReader:
         spec, now, rate = self.spec, self.clock(), self.spec.usd_per_unit or 0.0
         match spec.type:
             case FeedType.OPENCOST:
-                token = "" if spec.credentials is None else await token_of(spec.credentials, self.base)
+                given = spec.credentials
+                token = "" if given is None else (await token_of(given, self.keyring)).reveal()
                 return ask_opencost(spec.url or "", self._wanted(spec.opencost), rate, bearer(token), token)
             case FeedType.AZURE:
                 figures = self._wanted(spec.azure)
                 return ask_azure(spec.url or AZURE_PRICES, figures, spec.currency, rate, now)
             case FeedType.AWS_SPOT:
-                credentials = await aws_credentials(spec.credentials, self.base)
+                credentials = await aws_credentials(spec.credentials, self.keyring)
                 return ask_aws_spot(spec.url, self._wanted(spec.aws_spot), credentials, now)
             case FeedType.AWS_PRICE_LIST:
-                credentials = await aws_credentials(spec.credentials, self.base)
+                credentials = await aws_credentials(spec.credentials, self.keyring)
                 return ask_aws_list(spec.url, self._wanted(spec.aws_price_list), credentials, now)
             case FeedType.ENTSOE if spec.credentials is not None:
-                token = await token_of(spec.credentials, self.base)
+                token = (await token_of(spec.credentials, self.keyring)).reveal()
                 figures_of = self._wanted(spec.entsoe)
                 return ask_entsoe(
                     spec.url or ENTSOE, figures_of, token, currency=spec.currency, usd_per_unit=rate, now=now
@@ -128,20 +129,26 @@ class ApiReader:
 
 
 def reader_of(
-    spec: CostFeedSpec, base: Path, wanted: AbstractSet[str], asker: Asker, clock: Callable[[], float]
+    spec: CostFeedSpec,
+    base: Path,
+    wanted: AbstractSet[str],
+    asker: Asker,
+    clock: Callable[[], float],
+    *,
+    keyring: Keyring,
 ) -> FeedReader:
-    """Make what reads a feed; relative paths are below ``base``.
+    """Make what reads a feed; relative paths of documents are below ``base``, secrets come from ``keyring``.
 
     Raises:
         PriceSourceError: the specification names no source, which the policy loader refuses before.
 
     """
     if spec.type in API_TYPES:
-        return ApiReader(spec, base, wanted, asker, clock)
+        return ApiReader(spec, keyring, wanted, asker, clock)
     if spec.type is FeedType.FILE and spec.path is not None:
         return DocumentReader(file_source(spec.path, spec, base), spec, wanted)
     if spec.type is FeedType.HTTP and spec.url is not None:
         given = spec.credentials
-        token = None if given is None else lambda: token_of(given, base)
+        token = None if given is None else lambda: token_of(given, keyring)
         return DocumentReader(HttpSource(spec.url, asker, most_bytes(spec), token), spec, wanted)
     raise PriceSourceError(f"a {spec.type} feed without its {'path' if spec.type is FeedType.FILE else 'url'}")

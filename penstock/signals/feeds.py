@@ -25,6 +25,7 @@ import aiohttp
 from penstock.signals.addresses import GuardedResolver
 from penstock.signals.asking import MOST_TRIES, Asker
 from penstock.signals.board import ObservationBoard
+from penstock.signals.credentials import Keyring
 from penstock.signals.feed_readers import FeedReader, reader_of
 from penstock.signals.price_changes import Changes, Times
 from penstock.signals.price_document import PriceDocumentError
@@ -80,8 +81,9 @@ class _Assignment:
 class CostFeeds:
     """Reads every feed there is.
 
-    ``failed`` is told the name of a feed at each failed read. ``sleep``, by which feeds wait for their next read,
-    ``pause``, by which they wait for a busy server, and ``jitter`` are replaced in tests.
+    ``keyring`` has the secrets that feeds show. ``failed`` is told the name of a feed at each failed read. ``sleep``,
+    by which feeds wait for their next read, ``pause``, by which they wait for a busy server, and ``jitter`` are
+    replaced in tests.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class CostFeeds:
         clock: Callable[[], float],
         notify: Callable[[], None],
         *,
+        keyring: Keyring,
         failed: Callable[[str], None] = lambda _: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -98,6 +101,7 @@ class CostFeeds:
         self._board = board
         self._clock = clock
         self._notify = notify
+        self._keyring = keyring
         self._failed = failed
         self._sleep = sleep
         self._pause = pause
@@ -170,7 +174,7 @@ class CostFeeds:
             sleep=self._pause,
             jitter=self._jitter,
         )
-        reader = reader_of(spec, assignment.base, assignment.wanted, asker, self._clock)
+        reader = reader_of(spec, assignment.base, assignment.wanted, asker, self._clock, keyring=self._keyring)
         # What was read by another specification is no reading of this one.
         self._readings.pop(name, None)
         self._figures.pop(name, None)

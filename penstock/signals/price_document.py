@@ -3,6 +3,9 @@
 Prices come as ``{"prices": [{"key": ..., "usdPerMillionTokens": ...}]}``, carbon intensities as ``{"carbon": [{"key":
 ..., "gramsPerMillionTokens": ...}]}``.
 
+What goes wrong is told by its place and kind and never quoted, not even the name of an unknown field: a policy may name
+any file that this process can read, and must not have it told what is in it.
+
 Strict about its shape: an unknown field may change what a number means (a currency, a unit), so a document with one is
 refused whole. Not about its values: whether a figure is absurd is judged by the engine, key by key, so that one wrong
 figure does not take the others with it.
@@ -13,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 MOST_SHOWN: Final = 3
 """Findings repeated in a message; a document of the wrong kind has one for every entry."""
@@ -58,7 +62,7 @@ def parse_prices(text: bytes) -> Mapping[str, float]:
     try:
         document = _Prices.model_validate_json(text)
     except ValidationError as error:
-        raise PriceDocumentError(_words(error)) from error
+        raise PriceDocumentError(_words(error)) from None
     return _by_key([(price.key, price.usd_per_million_tokens) for price in document.prices], "price")
 
 
@@ -72,7 +76,7 @@ def parse_carbon(text: bytes) -> Mapping[str, float]:
     try:
         document = _Intensities.model_validate_json(text)
     except ValidationError as error:
-        raise PriceDocumentError(_words(error)) from error
+        raise PriceDocumentError(_words(error)) from None
     return _by_key([(each.key, each.grams_per_million_tokens) for each in document.carbon], "carbon intensity")
 
 
@@ -86,9 +90,13 @@ def _by_key(figures: Sequence[tuple[str, float]], what: str) -> Mapping[str, flo
 
 
 def _words(error: ValidationError) -> str:
-    findings = [
-        f"{'.'.join(str(step) for step in finding['loc']) or 'document'}: {finding['msg']}"
-        for finding in error.errors(include_url=False, include_input=False)
-    ]
+    findings = [_finding(each) for each in error.errors(include_url=False, include_input=False)]
     more = f"; and {len(findings) - MOST_SHOWN} more" if len(findings) > MOST_SHOWN else ""
     return "; ".join(findings[:MOST_SHOWN]) + more
+
+
+def _finding(finding: ErrorDetails) -> str:
+    unknown = finding["type"] == "extra_forbidden"
+    place = finding["loc"][:-1] if unknown else finding["loc"]
+    what = "a field of an unknown name" if unknown else finding["msg"]
+    return f"{'.'.join(str(step) for step in place) or 'document'}: {what}"

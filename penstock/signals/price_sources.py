@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from yarl import URL
 
 from penstock.signals.asking import MOST_TRIES, Allowance, Ask, Asker
+from penstock.signals.credentials import Secret
 from penstock.signals.price_errors import PriceSourceError
 from penstock_policies.feeds import CostFeedSpec
 
@@ -78,7 +79,7 @@ class HttpSource:
         url: str,
         asker: Asker,
         most_bytes: int = MOST_BYTES,
-        token: Callable[[], Awaitable[str]] | None = None,
+        token: Callable[[], Awaitable[Secret]] | None = None,
     ) -> None:
         """``token`` reads what is sent as a bearer token, at each fetch anew."""
         self._url = url
@@ -89,7 +90,7 @@ class HttpSource:
 
     async def fetch(self) -> bytes | None:
         """Return the body, None on 304; raises :class:`PriceSourceError`."""
-        token = await self._token() if self._token is not None else ""
+        token = (await self._token()).reveal() if self._token is not None else ""
         headers = {**bearer(token), **({} if self._etag is None else {"if-none-match": self._etag})}
         try:
             url = str(URL(self._url))

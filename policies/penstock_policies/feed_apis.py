@@ -11,6 +11,7 @@ from pydantic import Field
 
 from penstock_policies.model import Model
 from penstock_policies.quantities import Seconds
+from penstock_policies.secret_places import SecretPlace
 
 Key = Annotated[str, Field(min_length=1, max_length=256)]
 # One printable line: these end up in queries, and in messages for people.
@@ -39,15 +40,11 @@ class Reach(StrEnum):
     """All that there are."""
 
 
-class Credentials(Model):
-    """Where a secret is; never the secret. It is read anew at each use, so that it may be rotated."""
+class Credentials(SecretPlace):
+    """Where the secret of a feed is; never the secret. It is read anew at each use, so that it may be rotated."""
 
-    env: Annotated[str, Field(pattern=r"^PENSTOCK_SECRET_[A-Z0-9_]+$")] | None = None
-    """An environment variable of Penstock's own. The prefix keeps a policy from naming any other."""
-    file: Annotated[str, Field(min_length=1)] | None = None
-    """A file of one line; for AWS a shared credentials file. Relative to the policy directory, unless absolute."""
     profile: Annotated[str, Field(min_length=1)] = "default"
-    """For AWS: the section of the file."""
+    """For AWS, whose ``file`` is a shared credentials file: the section of it."""
 
 
 class OpenCostFigure(Model):

@@ -9,19 +9,13 @@ from pydantic import Field, model_validator
 
 from penstock_policies.model import HttpPath, Model, ModelName
 from penstock_policies.quantities import Seconds
+from penstock_policies.secret_places import SecretPlace
 from penstock_policies.words import Vantage
 
 
-class Credential(Model):
+class Credential(SecretPlace):
     """Where Penstock finds the key it shows when it probes. The key itself never stands in a policy."""
 
-    env: Annotated[str, Field(pattern=r"^PENSTOCK_SECRET_[A-Z0-9_]+$")] | None = None
-    """An environment variable of Penstock's process. The prefix keeps a policy from naming any other, as the directory
-    of files does: who writes policies says where requests go, and must not have sent there whatever this process
-    knows."""
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")] | None = None
-    """The name of a file in the directory that ``penstock serve --credentials`` gives. Read again for every probe, so
-    that a rotated key is used at once."""
     header: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")] = "Authorization"
     """The request header that carries it: ``Authorization``, ``api-key``, ``x-api-key``."""
     scheme: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,32}$")] = "Bearer"

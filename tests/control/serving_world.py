@@ -15,6 +15,7 @@ from penstock.control.plane import Plane
 from penstock.control.xds_port import XdsPort
 from penstock.demo.endpoint import SimulatedEndpoint
 from penstock.demo.inference_api import SimulatorOptions
+from penstock.signals.credentials import Keyring
 
 POLICY = """
 apiVersion: penstock/v1
@@ -132,7 +133,7 @@ async def serve(
     state = f"sqlite:///{tmp_path / 'state.db'}"
     port = xds_port or XdsPort(drain_window=0.0)
     plane = await stack.enter_async_context(
-        serving(directory, state, addresses, clock, xds_port=port, credentials=credentials)
+        serving(directory, state, addresses, clock, xds_port=port, keyring=Keyring(credentials))
     )
     http = await stack.enter_async_context(aiohttp.ClientSession())
     return World(plane, http, directory, policy, admin), engines

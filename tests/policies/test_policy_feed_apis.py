@@ -34,7 +34,7 @@ def problems_of(spec: str) -> list[str]:
     [
         (OPENCOST, Basis.GPU_HOUR, Reach.PRIVATE),
         (OPENCOST.replace("name: vllm", "name: vllm, unit: perHour"), Basis.HOUR, Reach.PRIVATE),
-        (OPENCOST + "  credentials: {file: /run/token}\n", Basis.GPU_HOUR, Reach.PRIVATE),
+        (OPENCOST + "  credentials: {file: token}\n", Basis.GPU_HOUR, Reach.PRIVATE),
         (
             OPENCOST.replace("aggregate: namespace, name: vllm", "path: /assets, label: gpu=H100"),
             Basis.GPU_HOUR,
@@ -45,7 +45,7 @@ def problems_of(spec: str) -> list[str]:
         (AZURE.replace("H100_v5", "H100_v5, unit: perMillionTokens"), Basis.TOKENS, Reach.PUBLIC),
         (SPOT, Basis.HOUR, Reach.PUBLIC),
         (SPOT + "  url: https://vpce.example.com/\n  addresses: private\n", Basis.HOUR, Reach.PRIVATE),
-        (SPOT + "  credentials: {file: /run/aws, profile: prices}\n", Basis.HOUR, Reach.PUBLIC),
+        (SPOT + "  credentials: {file: aws, profile: prices}\n", Basis.HOUR, Reach.PUBLIC),
         (LIST, Basis.HOUR, Reach.PUBLIC),
         (ENTSOE, Basis.KWH, Reach.PUBLIC),
     ],
@@ -146,6 +146,17 @@ def test_a_policy_names_no_other_variable_than_those_that_are_for_feeds(name: st
     told = [one for one in problems_of(ENTSOE.replace("PENSTOCK_SECRET_ENTSOE", name)) if one.startswith("a.yaml")]
     assert len(told) == 1
     assert "spec.credentials.env: malformed value" in told[0]
+
+
+@pytest.mark.parametrize("name", ["/run/secrets/aws", "../token", "keys/token", "..", ".hidden", "~", "a\\\\b", ""])
+@pytest.mark.parametrize(
+    "spec", [ENTSOE.replace("env: PENSTOCK_SECRET_ENTSOE", "file: F"), SPOT + "  credentials: {file: F}\n"]
+)
+def test_a_policy_names_no_other_file_than_those_of_the_operators_directory(spec: str, name: str) -> None:
+    told = [one for one in problems_of(spec.replace("file: F", f'file: "{name}"')) if one.startswith("a.yaml")]
+    assert len(told) == 1
+    assert told[0].startswith("a.yaml:7:23: spec.credentials.file: malformed value ")
+    assert told[0].endswith("expected the name of a file of the credentials directory, without a path")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from penstock.signals.board import ObservationBoard
+from penstock.signals.credentials import Keyring
 from penstock.signals.feeds import CostFeeds
 from penstock_policies.observations import Price
 from penstock_policies.policyset import PolicySet
@@ -12,7 +13,8 @@ from penstock_policies.policyset import PolicySet
 class Feeds:
     """Feeds whose pauses end when the test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Path | None = None) -> None:
+        """``keys`` is the directory of credentials."""
         self.now = 1000.0
         self.notified = 0
         self.board = ObservationBoard()
@@ -25,6 +27,7 @@ class Feeds:
             self.board,
             lambda: self.now,
             self._count,
+            keyring=Keyring(keys),
             failed=self.failed.append,
             sleep=self._sleep,
             pause=self._pause,

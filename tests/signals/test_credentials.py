@@ -1,6 +1,8 @@
 """Keys: found where the policy says, read anew each time, and never shown."""
 
 import logging
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,66 @@ async def test_what_is_no_key_is_told_without_being_quoted(tmp_path: Path, conte
         await Keyring(tmp_path, {}).header(Credential(file="eu.key"))
     assert str(caught.value) == why
     assert caught.value.__cause__ is None
+
+
+async def test_a_key_that_kubernetes_rotates_by_links_within_the_directory_is_found(tmp_path: Path) -> None:
+    keyring, credential = Keyring(tmp_path, {}), Credential(file="eu.key")
+    for version in ("one", "two"):
+        (tmp_path / f"..{version}").mkdir()
+        (tmp_path / f"..{version}" / "eu.key").write_text(version)
+    (tmp_path / "..data").symlink_to("..one")
+    (tmp_path / "eu.key").symlink_to("..data/eu.key")
+    assert (await keyring.header(credential))[1] == Secret("Bearer one")
+    (tmp_path / "..new").symlink_to("..two")
+    (tmp_path / "..new").rename(tmp_path / "..data")
+    assert (await keyring.header(credential))[1] == Secret("Bearer two")
+
+
+def _absolute(file: Path, other: Path) -> None:
+    file.symlink_to(other)
+
+
+def _upwards(file: Path, other: Path) -> None:
+    file.symlink_to(Path("..") / other.name)
+
+
+def _by_a_directory(file: Path, other: Path) -> None:
+    (file.parent / "up").symlink_to(other.parent)
+    file.symlink_to(Path("up") / other.name)
+
+
+def _fifo(file: Path, _: Path) -> None:
+    os.mkfifo(file)
+
+
+def _directory(file: Path, _: Path) -> None:
+    file.mkdir()
+
+
+def _loop(file: Path, _: Path) -> None:
+    file.symlink_to(file)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (_absolute, "is a link that leads out of the credentials directory"),
+        (_upwards, "is a link that leads out of the credentials directory"),
+        (_by_a_directory, "is a link that leads out of the credentials directory"),
+        (_fifo, "is not a regular file"),
+        (_directory, "(is not a regular file|cannot be read: Is a directory)"),
+        (_loop, "cannot be read: Too many levels of symbolic links"),
+    ],
+)
+async def test_no_name_leads_to_a_secret_of_anybody_else(
+    tmp_path: Path, make: Callable[[Path, Path], None], why: str
+) -> None:
+    (tmp_path / "other").write_text(KEY)
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    make(keys / "eu.key", tmp_path / "other")
+    with pytest.raises(CredentialError, match=rf"^file eu\.key {why}$"):
+        await Keyring(keys, {}).header(Credential(file="eu.key"))
 
 
 async def test_a_variable_that_is_not_set_and_a_directory_that_is_not_given_are_told() -> None:

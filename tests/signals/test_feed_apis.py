@@ -11,8 +11,12 @@ import pytest
 from aiohttp import web
 
 from penstock.signals.aws_signature import AwsCredentials, signed_headers
+from penstock.signals.credentials import MOST_FILE_BYTES, Keyring
+from penstock.signals.feed_credentials import aws_credentials
+from penstock.signals.price_errors import PriceSourceError
 from penstock_policies.decision import EngineMemory
 from penstock_policies.engine.prices import judge_prices
+from penstock_policies.feed_apis import Credentials
 from penstock_policies.observations import Rate
 from penstock_policies.policyset import PolicySet
 from penstock_policies.schema import Cluster
@@ -26,8 +30,15 @@ NOW = 1_795_000_000.0
 
 
 @pytest.fixture
-async def feeds() -> AsyncIterator[Feeds]:
-    made = Feeds()
+def keys(tmp_path: Path) -> Path:
+    directory = tmp_path / "keys"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+async def feeds(keys: Path) -> AsyncIterator[Feeds]:
+    made = Feeds(keys)
     yield made
     await made.feeds.stop()
 
@@ -79,19 +90,19 @@ def at(port: int) -> str:
 PRICES = answers.document(answers.series(answers.period({1: 80.0, 2: -20.0, 3: 100.0})))
 
 
-async def electricity(feeds: Feeds, port: int, base: Path, **more: Any) -> PolicySet:
-    (base / "token").write_text(TOKEN, encoding="utf-8")
+async def electricity(feeds: Feeds, port: int, keys: Path, **more: Any) -> PolicySet:
+    (keys / "token").write_text(TOKEN, encoding="utf-8")
     figures = [{"key": "de", "zone": "10Y1001A1001A82H"}]
     spec = {"type": "entsoe", "url": f"{at(port)}/api", "entsoe": figures, "addresses": "private"}
     policy = fed("de", **spec, credentials={"file": "token"}, currency="EUR", rates={"EUR": 1.0}, **more)
-    await feeds.apply(policy, base)
+    await feeds.apply(policy, keys.parent)
     return policy
 
 
-async def test_an_hour_of_a_namespace_becomes_a_price_of_tokens(feeds: Feeds, tmp_path: Path) -> None:
+async def test_an_hour_of_a_namespace_becomes_a_price_of_tokens(feeds: Feeds, tmp_path: Path, keys: Path) -> None:
     answer = {"code": 200, "status": "success", "data": [{"vllm": answers.allocation("vllm")}]}
     server = Server(says(answer))
-    secret = tmp_path / "token"
+    secret = keys / "token"
     secret.write_text(f"{TOKEN}\n", encoding="utf-8")
     async with serving(server.handle) as port:
         figures = [{"key": "home", "aggregate": "namespace", "name": "vllm"}]
@@ -145,11 +156,11 @@ async def test_so_is_the_server_of_a_plain_document(feeds: Feeds, tmp_path: Path
     assert rates(feeds) == {"eu": Rate(1000.0, 2.0, "GPU-hour")}
 
 
-async def test_a_series_that_begins_later_says_nothing_of_now(feeds: Feeds, tmp_path: Path) -> None:
+async def test_a_series_that_begins_later_says_nothing_of_now(feeds: Feeds, keys: Path) -> None:
     server = Server(says(PRICES), says(answers.document(answers.series(answers.period({1: 9.0}, day=21)))))
     feeds.now = answers.MIDNIGHT + 60.0
     async with serving(server.handle) as port:
-        await electricity(feeds, port, tmp_path)
+        await electricity(feeds, port, keys)
         first = feeds.now
         feeds.now += 3600.0
         while len(server.asked) == 1:
@@ -167,10 +178,10 @@ async def test_a_feed_of_the_internet_does_not_ask_this_machine_unless_told_to(f
         assert "not public (spec.addresses is public)" in feeds.feeds.states()[0].error
 
 
-async def test_spot_prices_are_asked_for_with_a_signature_that_holds(feeds: Feeds, tmp_path: Path) -> None:
-    file = tmp_path / "aws"
+async def test_spot_prices_are_asked_for_with_a_signature_that_holds(feeds: Feeds, tmp_path: Path, keys: Path) -> None:
+    file = keys / "aws"
     file.write_text("[default]\naws_access_key_id = OLD\naws_secret_access_key = old\n", encoding="utf-8")
-    keys: list[str] = []
+    shown: list[str] = []
 
     async def checked(request: web.Request) -> web.StreamResponse:
         body = await request.read()
@@ -187,7 +198,7 @@ async def test_spot_prices_are_asked_for_with_a_signature_that_holds(feeds: Feed
         )
         assert request.headers["authorization"] == again["authorization"]
         assert request.headers.get("x-amz-security-token") == credentials.token
-        keys.append(credentials.key_id)
+        shown.append(credentials.key_id)
         more = parse_qs(body.decode()).get("NextToken") == ["more"]
         return web.Response(
             text=answers.spot(answers.ZONES[1]) if more else answers.spot(answers.ZONES[0], token="more")
@@ -207,8 +218,8 @@ async def test_spot_prices_are_asked_for_with_a_signature_that_holds(feeds: Feed
         assert feeds.feeds.states()[0].error == ""
         file.write_text("aws_secret_access_key = hunter2", encoding="utf-8")
         await feeds.refresh()
-    assert keys == ["OLD", "OLD", "NEW", "NEW"]
-    assert feeds.feeds.states()[0].error == f"no credentials: the file {file} is no shared credentials file"
+    assert shown == ["OLD", "OLD", "NEW", "NEW"]
+    assert feeds.feeds.states()[0].error == "no credentials: file aws is no shared credentials file"
 
 
 async def test_the_price_list_is_asked_for_with_aws_own_variables(
@@ -230,11 +241,11 @@ async def test_the_price_list_is_asked_for_with_aws_own_variables(
     assert "Credential=AKID/" in server.asked[-1].headers["authorization"]
 
 
-async def test_the_hours_price_comes_when_its_hour_does_asked_again_or_not(feeds: Feeds, tmp_path: Path) -> None:
+async def test_the_hours_price_comes_when_its_hour_does_asked_again_or_not(feeds: Feeds, keys: Path) -> None:
     server = Server(says(PRICES), says("", 503))
     feeds.now = answers.MIDNIGHT + 1800.0
     async with serving(server.handle) as port:
-        policy = await electricity(feeds, port, tmp_path)
+        policy = await electricity(feeds, port, keys)
         assert rates(feeds) == {"de": Rate(feeds.now, 0.08, "kWh")}
         assert feeds.slept == [1800.0]
         feeds.now += 1800.0
@@ -256,11 +267,11 @@ async def test_the_hours_price_comes_when_its_hour_does_asked_again_or_not(feeds
         assert rates(feeds) == {"de": Rate(last, -0.02, "kWh")}
 
 
-async def test_a_published_price_does_not_look_old_in_the_middle_of_its_hour(feeds: Feeds, tmp_path: Path) -> None:
+async def test_a_published_price_does_not_look_old_in_the_middle_of_its_hour(feeds: Feeds, keys: Path) -> None:
     server = Server(says(PRICES))
     feeds.now = answers.MIDNIGHT + 4 * 3600.0
     async with serving(server.handle) as port:
-        await electricity(feeds, port, tmp_path, maxAge="10m")
+        await electricity(feeds, port, keys, maxAge="10m")
         for _ in range(3):
             feeds.now += 300.0
             await feeds.refresh()
@@ -275,7 +286,7 @@ async def test_a_feed_that_nobody_takes_a_price_from_is_well(feeds: Feeds, tmp_p
 
 
 async def test_no_log_state_or_board_tells_the_token(
-    feeds: Feeds, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    feeds: Feeds, keys: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     echo = answers.acknowledgement("A99", f"securityToken={TOKEN} was sent")
@@ -287,7 +298,7 @@ async def test_no_log_state_or_board_tells_the_token(
         says("", 401),
     )
     async with serving(server.handle) as port:
-        await electricity(feeds, port, tmp_path)
+        await electricity(feeds, port, keys)
         for _ in range(5):
             await feeds.refresh()
     await feeds.refresh()
@@ -297,26 +308,65 @@ async def test_no_log_state_or_board_tells_the_token(
     assert any("A99" in one for one in told)
 
 
-@pytest.mark.parametrize(
-    ("written", "why"),
-    [
-        ("", "is missing or empty"),
-        ("two words", "holds no token"),
-        ("x" * 9000, "holds no token"),
-        (None, "No such file"),
-    ],
-)
-async def test_a_token_that_is_none_is_an_error_that_names_the_place(
-    feeds: Feeds, tmp_path: Path, written: str | None, why: str
-) -> None:
-    if written is not None:
-        (tmp_path / "t").write_text(written, encoding="utf-8")
+async def test_a_token_that_is_none_is_an_error_that_names_the_place(feeds: Feeds, tmp_path: Path, keys: Path) -> None:
     figures = [{"key": "de", "zone": "10Y1001A1001A82H"}]
     spec: dict[str, Any] = {"type": "entsoe", "entsoe": figures, "currency": "EUR", "rates": {"EUR": 1.0}}
     await feeds.apply(fed("de", **spec, credentials={"file": "t"}), tmp_path)
-    error = feeds.feeds.states()[0].error
-    assert why in error
-    assert str(tmp_path / "t") in error
+    assert feeds.feeds.states()[0].error == "no credentials: file t cannot be read: No such file or directory"
+    (keys / "t").write_text("hunter2\nhunter3", encoding="utf-8")
+    await feeds.refresh()
+    assert feeds.feeds.states()[0].error == (
+        "no credentials: file t holds no key: expected one line of printable characters"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("[other]\naws_access_key_id = AKID\n", "file aws has no profile default"),
+        ("[default]\naws_access_key_id = AKID\n", "profile default of file aws lack the key or its secret"),
+        (
+            "[default]\naws_access_key_id = AKID\n  x-admin: yes\naws_secret_access_key = hunter2\n",
+            "profile default of file aws: a value is not one line of printable characters",
+        ),
+        ("#" * (MOST_FILE_BYTES + 1), f"file aws is larger than {MOST_FILE_BYTES} bytes"),
+    ],
+)
+async def test_a_shared_credentials_file_that_is_none_is_told_and_not_quoted(
+    keys: Path, written: str, why: str
+) -> None:
+    (keys / "aws").write_text(written, encoding="utf-8")
+    with pytest.raises(PriceSourceError) as caught:
+        await aws_credentials(Credentials(file="aws"), Keyring(keys))
+    assert str(caught.value) == f"no credentials: {why}"
+
+
+async def test_a_token_goes_to_the_server_that_the_policy_names_and_to_no_other(
+    feeds: Feeds, tmp_path: Path, keys: Path
+) -> None:
+    (keys / "token").write_text(TOKEN, encoding="utf-8")
+    other, named = Server(says({"eu": 9.0})), Server(says({"eu": 2.0}))
+    async with serving(other.handle) as elsewhere, serving(named.handle) as port:
+        named.script = [says("", status, location=f"{at(elsewhere)}/") for status in (301, 302, 303, 307, 308)]
+        spec = {"type": "http", "url": at(port), "map": [{"pointer": "/eu", "key": "eu", "unit": "usdPerGpuHour"}]}
+        await feeds.apply(fed("eu", **spec, credentials={"file": "token"}), tmp_path)
+        for _ in range(4):
+            await feeds.refresh()
+    assert [one.headers["authorization"] for one in named.asked] == [f"Bearer {TOKEN}"] * 5
+    assert (other.asked, rates(feeds)) == ([], {})
+    assert feeds.feeds.states()[0].error == "HTTP 308, a redirect to 127.0.0.1: redirects are not followed"
+
+
+async def test_what_lies_beside_the_policies_is_nobodys_secret(feeds: Feeds, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN, encoding="utf-8")
+    named = Server(says({"eu": 2.0}))
+    async with serving(named.handle) as port:
+        spec = {"type": "http", "url": at(port), "map": [{"pointer": "/eu", "key": "eu", "unit": "usdPerGpuHour"}]}
+        await feeds.apply(fed("eu", **spec, credentials={"file": "token"}), tmp_path)
+    assert (named.asked, feeds.feeds.states()[0].error) == (
+        [],
+        "no credentials: file token cannot be read: No such file or directory",
+    )
 
 
 async def test_a_variable_is_read_at_each_use(feeds: Feeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +380,7 @@ async def test_a_variable_is_read_at_each_use(feeds: Feeds, tmp_path: Path, monk
         monkeypatch.delenv("PENSTOCK_SECRET_PRICES")
         await feeds.refresh()
     assert [one.headers["authorization"] for one in server.asked] == ["Bearer one", "Bearer two"]
-    assert feeds.feeds.states()[0].error == "no credentials: the variable PENSTOCK_SECRET_PRICES is missing or empty"
+    assert feeds.feeds.states()[0].error == "no credentials: variable PENSTOCK_SECRET_PRICES is not set"
     assert rates(feeds) == {"eu": Rate(1000.0, 2.0, "GPU-hour")}
 
 

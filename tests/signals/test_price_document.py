@@ -1,12 +1,16 @@
 """What is a price document and what is not."""
 
 import json
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.signals.price_document import PriceDocumentError, parse_carbon, parse_prices
+from penstock.signals.price_litellm import litellm_prices
+from penstock.signals.price_pointers import mapped_prices
+from penstock_policies.feeds import FigureUnit, MappedFigure
 
 
 def test_prices_are_read_by_key() -> None:
@@ -32,7 +36,10 @@ def test_values_come_as_they_are_for_the_engine_to_judge() -> None:
         (b'{"prices": [{"key": "a", "usdPerMillionTokens": "0.9"}]}', "valid number"),
         (b'{"prices": [{"key": "a", "usdPerMillionTokens": NaN}]}', "usdPerMillionTokens|JSON"),
         (b'{"prices": [{"key": "a", "usdPerMillionTokens": 1e999}]}', "usdPerMillionTokens|JSON"),
-        (b'{"prices": [{"key": "a", "usdPerMillionTokens": 1, "currency": "EUR"}]}', r"currency: Extra"),
+        (
+            b'{"prices": [{"key": "a", "usdPerMillionTokens": 1, "currency": "EUR"}]}',
+            r"^prices\.0: a field of an unknown name$",
+        ),
         (
             b'{"prices": [{"key": "a", "usdPerMillionTokens": 1}, {"key": "a", "usdPerMillionTokens": 2}]}',
             "one price for a",
@@ -61,7 +68,10 @@ def test_carbon_intensities_are_read_by_key() -> None:
     [
         (b'{"prices": [{"key": "a", "usdPerMillionTokens": 1}]}', "carbon: Field required"),
         (b'{"carbon": [{"key": "a", "gramsPerMillionTokens": "1"}]}', "valid number"),
-        (b'{"carbon": [{"key": "a", "gramsPerMillionTokens": 1, "unit": "kg"}]}', "unit: Extra"),
+        (
+            b'{"carbon": [{"key": "a", "gramsPerMillionTokens": 1, "unit": "kg"}]}',
+            r"^carbon\.0: a field of an unknown name$",
+        ),
         (
             b'{"carbon": [{"key": "a", "gramsPerMillionTokens": 1}, {"key": "a", "gramsPerMillionTokens": 2}]}',
             "one carbon intensity for a",
@@ -71,6 +81,41 @@ def test_carbon_intensities_are_read_by_key() -> None:
 def test_prices_are_never_taken_for_carbon_nor_anything_else(text: bytes, says: str) -> None:
     with pytest.raises(PriceDocumentError, match=says):
         parse_carbon(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"hunter2",
+        b"hunter2: {}",
+        b"12 hunter2",
+        b"HOME=/hunter2\0TOKEN=hunter2\0",
+        b'"hunter2"',
+        b'["hunter2"]',
+        b'{"hunter2": "hunter2"}',
+        b'{"prices": "hunter2"}',
+        b'{"prices": {"hunter2": 1}}',
+        b'{"prices": [{"hunter2": "hunter2", "key": 7, "usdPerMillionTokens": "hunter2"}]}',
+        b'{"prices": [{"key": "a", "usdPerMillionTokens": 1}], "hunter2": 1, "hunter2": 2}',
+        b'{"prices": [{"key": "\\hunter2"}]}',
+        b'{"prices": [hunter2',
+        b"{hunter2: 1}",
+    ],
+)
+def test_what_is_wrong_with_any_file_of_this_machine_is_told_without_a_word_of_it(text: bytes) -> None:
+    pointed = [MappedFigure(pointer="/prices", key="k", unit=FigureUnit("usdPerHour"))]
+    told = []
+    for read in (parse_prices, parse_carbon, partial(litellm_prices, wanted=["k"])):
+        with pytest.raises(PriceDocumentError) as caught:
+            read(text)
+        told.append(str(caught.value))
+        assert caught.value.__cause__ is None or "hunter2" not in str(caught.value.__cause__)
+    try:
+        prices, refused = mapped_prices(text, pointed, 1.0)
+        told.append(f"{prices} {refused}")
+    except PriceDocumentError as error:
+        told.append(str(error))
+    assert [one for one in told if "hunter2" in one] == []
 
 
 @given(st.binary(max_size=300))
