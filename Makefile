@@ -38,7 +38,7 @@ test-deep: install ## The engine's properties with thirty times the examples, ot
 
 ENGINES := .venv-engines
 
-test-engines: install $(ENGINES)/.installed ## Real vLLM, Ray Serve and client libraries behind a real Envoy (7 GB the first time; then 5 to 9 minutes; x86-64 Linux, Python 3.11)
+test-engines: install $(ENGINES)/.installed ## Real vLLM, Ray Serve and client libraries behind a real Envoy (7 GB the first time; then some 9 minutes; x86-64 Linux, Python 3.11)
 	@$(BIN)/python -m pytest tests/engines
 
 $(ENGINES)/.installed: tests/engines/servers.txt tests/engines/clients.txt
