@@ -4,10 +4,14 @@ import asyncio
 import json
 from pathlib import Path
 
+import grpc.aio
 import pytest
 
 from penstock.demo.faults import Fault, FaultMode
 from tests.control.lying_world import GOOD, lies
+from tests.signals.log_entries import message
+
+ALS = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"
 
 CLOUD = {"cloud": 10_000, "onprem": 0}
 HOME = {"cloud": 0, "onprem": 10_000}
@@ -218,3 +222,39 @@ async def test_a_clock_that_is_stepped_moves_no_traffic(tmp_path: Path, step: fl
             seen.add(json.dumps(await it.chat()))
             await asyncio.sleep(0)
         assert seen == {json.dumps(CLOUD)}
+
+
+def _as_it_is(message: bytes) -> bytes:
+    return message
+
+
+async def test_absurd_access_logs_are_refused_and_honest_ones_beside_them_are_counted(tmp_path: Path) -> None:
+    honest = {"cluster": "cloud", "route": "public/chat/m", "model": "m", "prompt": 100.0, "output": 20.0}
+    liars = (
+        honest | {"output": 1e15},
+        honest | {"prompt": -5.0},
+        honest | {"output": float("nan")},
+        honest | {"output": float("inf")},
+        honest | {"cluster": "nowhere"},
+        honest | {"route": "public/made-up/m"},
+    )
+    async with lies(tmp_path) as it:
+        async with grpc.aio.insecure_channel(it.world.plane.xds_address) as channel:
+            call = channel.stream_unary(ALS, _as_it_is, _as_it_is)(None)
+            await call.write(message(honest, *liars, honest, node_id="edge-1", node_cluster="edge"))
+
+            async def heard() -> bool:
+                text = await it.world.metrics()
+                # Entries are counted as they are read, tokens once a second.
+                return 'outcome="counted"} 6.0' in text and "penstock_metered_tokens_total{" in text
+
+            await it.until(heard)
+            call.cancel()
+        metrics = await it.world.metrics()
+        # A request whose figures are absurd is a request all the same; one of unknown names is nobody's.
+        assert "penstock_access_log_refused_figures_total 4.0" in metrics
+        assert 'penstock_access_log_entries_total{outcome="unknown"} 2.0' in metrics
+        assert 'penstock_metered_tokens_total{cluster="cloud",kind="prompt",policy="chat"} 200.0' in metrics
+        assert 'penstock_metered_tokens_total{cluster="cloud",kind="output",policy="chat"} 40.0' in metrics
+        await it.decisions(2)
+        assert await it.chat() == CLOUD
