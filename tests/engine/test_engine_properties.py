@@ -204,7 +204,9 @@ def test_a_distrusted_prober_changes_no_weight(history: list[tuple[PolicySet, De
         name: {one.key: EndpointProbe(now, 0, 9) for one in each.spec.endpoints}
         for name, each in policy.clusters.items()
     }
-    decision = decide(policy, replace(seen, probes=failing, load={}), Overrides(), previous, now)
+    # Nor does anybody else tell anything: what the edges see of the clusters they probe is believed all the same.
+    alone = replace(seen, probes=failing, load={}, edge_probes={})
+    decision = decide(policy, alone, Overrides(), previous, now)
     if not decision.frozen:
         return
     for key, one in decision.rows.items():
