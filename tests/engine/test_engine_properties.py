@@ -19,7 +19,7 @@ from penstock_policies.observations import EndpointProbe, Observations
 from penstock_policies.overrides import Overrides
 from penstock_policies.policyset import PolicySet
 from penstock_policies.serial import decision_id, from_json, material_digest, to_json
-from penstock_policies.words import Site
+from penstock_policies.words import Site, Vantage
 from tests.engine.engine_checks import check_lawful
 from tests.engine.engine_strategies import Moment, examples, fleets, histories, journeys, made_at, observations, sane
 from tests.engine.engine_world import START, World
@@ -203,6 +203,7 @@ def test_a_distrusted_prober_changes_no_weight(history: list[tuple[PolicySet, De
     failing = {
         name: {one.key: EndpointProbe(now, 0, 9) for one in each.spec.endpoints}
         for name, each in policy.clusters.items()
+        if each.spec.health.vantage is Vantage.CONTROL_PLANE
     }
     # Nor does anybody else tell anything: what the edges see of the clusters they probe is believed all the same.
     alone = replace(seen, probes=failing, load={}, edge_probes={})
