@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from penstock_policies.decision import Decision
+from penstock_policies.decision import Decision, Rung
 from penstock_policies.engine import decide
 from penstock_policies.engine.problem import problem_of
 from penstock_policies.engine.situation import understand
@@ -91,3 +91,15 @@ def test_a_nearly_full_cluster_and_a_long_pause_teach_nothing() -> None:
 def test_times_that_cannot_be_of_the_same_requests_are_not_taken_for_speed() -> None:
     known = after(20, lambda _: 0.01).memory.speed[ONPREM]
     assert part_of_full(known, 0.0) == pytest.approx(0.3)
+
+
+def test_requests_of_tokens_without_a_declared_rate_take_the_time_they_are_seen_to_take() -> None:
+    """Embeddings generate nothing, and of the first requests after a start none has generated anything yet."""
+    policy, decision = rated(), None
+    for second in range(30):
+        now = START + second
+        told = Load(now, 50.0, 100.0, 0.0, success_rate=100.0, prompt_tokens=30_000.0, output_tokens=0.0)
+        decision = decide(policy, Observations(load={"eu-west": {ONPREM: told}}), Overrides(), decision, now)
+    assert decision is not None
+    assert decision.rows[row()].rung is Rung.OPTIMUM
+    assert decision.clusters[ONPREM].planned == pytest.approx(50.0, rel=0.05)

@@ -85,6 +85,11 @@ def test_clusters_where_requests_take_long_hold_fewer_of_them_a_second() -> None
     assert filled(row)["chat"]["home"] == pytest.approx(0.1)
 
 
+def test_a_cluster_whose_requests_take_no_time_has_room_for_all() -> None:
+    row = asked(tier=_HOME_FIRST, work={"home": 0.0, "near": 1.0, "far": 1.0})
+    assert filled(row)["chat"] == {"home": 1.0}
+
+
 def test_a_stale_price_keeps_the_split() -> None:
     held = asked(
         tier=_HOME_FIRST,

@@ -189,12 +189,13 @@ def _works(situation: Situation, shared: _Shared, key: RowKey, clusters: tuple[s
         return situation.demand.service_time
     by_name, seconds, tokens = situation.policy.clusters, situation.demand.service_time, situation.tokens[key]
     sized = not situation.measured.keys().isdisjoint(clusters)
-    return {
+    declared = {
         name: shared.pace[name] * work_when_full(by_name[name], tokens)
-        if name in shared.rated and (sized or name not in situation.demand.flow)
-        else seconds[name]
-        for name in clusters
+        for name in shared.rated.intersection(clusters)
+        if sized or name not in situation.demand.flow
     }
+    # Rates of one kind of token say nothing of requests that have none of it: embeddings, or answers yet to begin.
+    return {name: declared.get(name) or seconds[name] for name in clusters}
 
 
 def _paces(situation: Situation, names: frozenset[str]) -> dict[str, float]:

@@ -44,7 +44,7 @@ class _Pour:
                 if name in bound.clusters:
                     filled = sum(share for other, share in self.shares.items() if other in bound.clusters)
                     taken = min(taken, bound.ceiling - filled)
-            if self._measured:
+            if self._measured and load > 0:
                 taken = min(taken, max(0.0, self._room[name]) / load)
         if taken <= 0:
             return
