@@ -17,7 +17,7 @@ from penstock_policies.schema import Cluster
 
 
 def work_when_full(cluster: Cluster, tokens: Tokens) -> float:
-    """Give the seconds a request holds a slot of a full cluster by its declared rates; 0 where they say nothing of such."""
+    """Give the seconds a request holds a slot of a full cluster by its declared rates; 0 where they tell nothing."""
     capacity = cluster.spec.capacity
     seconds = 0.0
     if capacity.tokens_per_second is not None:
