@@ -14,14 +14,15 @@ from aiohttp.test_utils import TestServer
 from envoy.service.load_stats.v3 import lrs_pb2
 
 from penstock.demo.endpoint import SimulatedEndpoint
-from tests.control.serving_world import World, serve
+from tests.control.serving_world import SURROUNDINGS, World, serve
 
 _REPORT_SECONDS = 0.25
 """Several within each of the edges' one-second intervals: none is missed by a busy machine."""
 
 LRS = "/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats"
 
-POLICY = """
+POLICY = (
+    """
 apiVersion: penstock/v1
 kind: CostFeed
 metadata: {{name: prices}}
@@ -54,26 +55,6 @@ spec:
   health: {{interval: 200ms, timeout: 5s, unhealthyThreshold: 2, healthyThreshold: 1, rampInterval: 100ms}}
 ---
 apiVersion: penstock/v1
-kind: Listener
-metadata: {{name: public}}
-spec: {{address: 0.0.0.0, port: 10000, dataClass: public}}
----
-apiVersion: penstock/v1
-kind: Listener
-metadata: {{name: vault}}
-spec: {{address: 0.0.0.0, port: 10001, dataClass: restricted}}
----
-apiVersion: penstock/v1
-kind: NodeGroup
-metadata: {{name: edge}}
-spec: {{match: {{cluster: edge}}, region: eu-central, listeners: [public, vault]}}
----
-apiVersion: penstock/v1
-kind: ResidencyRule
-metadata: {{name: at-home}}
-spec: {{dataClass: restricted, allow: {{sites: [on_prem]}}}}
----
-apiVersion: penstock/v1
 kind: TrafficPolicy
 metadata: {{name: chat}}
 spec:
@@ -81,12 +62,9 @@ spec:
   dataClass: public
   clusters: [onprem, cloud]
   limits: {{maxStep: 100%, minDwell: 0s}}
----
-apiVersion: penstock/v1
-kind: TrafficPolicy
-metadata: {{name: records}}
-spec: {{match: {{path: /v1/}}, dataClass: restricted, clusters: [onprem]}}
 """
+    + SURROUNDINGS
+)
 """The cloud is cheaper by its feed (0.5) and dearer by its declared price (2): where the feed is believed, public
 traffic is in the cloud."""
 

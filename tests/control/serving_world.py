@@ -17,7 +17,36 @@ from penstock.demo.endpoint import SimulatedEndpoint
 from penstock.demo.inference_api import SimulatorOptions
 from penstock.signals.credentials import Keyring
 
-POLICY = """
+SURROUNDINGS = """---
+apiVersion: penstock/v1
+kind: Listener
+metadata: {{name: public}}
+spec: {{address: 0.0.0.0, port: 10000, dataClass: public}}
+---
+apiVersion: penstock/v1
+kind: Listener
+metadata: {{name: vault}}
+spec: {{address: 0.0.0.0, port: 10001, dataClass: restricted}}
+---
+apiVersion: penstock/v1
+kind: NodeGroup
+metadata: {{name: edge}}
+spec: {{match: {{cluster: edge}}, region: eu-central, listeners: [public, vault]}}
+---
+apiVersion: penstock/v1
+kind: ResidencyRule
+metadata: {{name: at-home}}
+spec: {{dataClass: restricted, allow: {{sites: [on_prem]}}}}
+---
+apiVersion: penstock/v1
+kind: TrafficPolicy
+metadata: {{name: records}}
+spec: {{match: {{path: /v1/}}, dataClass: restricted, clusters: [onprem]}}
+"""
+"""Listeners, a group of Envoys, and restricted traffic that stays at home."""
+
+POLICY = (
+    """
 apiVersion: penstock/v1
 kind: Cluster
 metadata: {{name: onprem}}
@@ -41,35 +70,12 @@ spec:
   capacity: {{concurrency: 64}}
 ---
 apiVersion: penstock/v1
-kind: Listener
-metadata: {{name: public}}
-spec: {{address: 0.0.0.0, port: 10000, dataClass: public}}
----
-apiVersion: penstock/v1
-kind: Listener
-metadata: {{name: vault}}
-spec: {{address: 0.0.0.0, port: 10001, dataClass: restricted}}
----
-apiVersion: penstock/v1
-kind: NodeGroup
-metadata: {{name: edge}}
-spec: {{match: {{cluster: edge}}, region: eu-central, listeners: [public, vault]}}
----
-apiVersion: penstock/v1
-kind: ResidencyRule
-metadata: {{name: at-home}}
-spec: {{dataClass: restricted, allow: {{sites: [on_prem]}}}}
----
-apiVersion: penstock/v1
 kind: TrafficPolicy
 metadata: {{name: chat}}
 spec: {{match: {{path: /v1/}}, dataClass: public, clusters: [onprem, cloud]}}
----
-apiVersion: penstock/v1
-kind: TrafficPolicy
-metadata: {{name: records}}
-spec: {{match: {{path: /v1/}}, dataClass: restricted, clusters: [onprem]}}
 """
+    + SURROUNDINGS
+)
 
 
 @dataclass
