@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ def test_installed_envoy_and_xds_protobufs_are_importable_from_the_checkout() ->
 
 def test_lock_file_names_no_index_host() -> None:
     assert not re.search(r"https?://|--(extra-)?index-url|--find-links", (ROOT / "constraints.txt").read_text())
+
+
+def test_every_dependency_of_the_program_has_its_reason_in_the_architecture() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[\[><=~]", one)[0] for one in project["dependencies"]}
+    section = (ROOT / "docs/architecture.md").read_text().split("\n## Dependencies\n")[1]
+    told = {name for cell in re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE) for name in cell.split(", ")}
+    assert needed - told == set()
 
 
 def documents() -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from penstock.admin.feed_figures import FeedTrouble, feed_troubles
 from penstock.admin.finding import ORDER, Finding
+from penstock.admin.note_text import span
 from penstock.admin.notices import NoticeEffect
 from penstock.admin.ports import ControlPlane
 from penstock.admin.probe_findings import probe_findings
@@ -243,24 +244,22 @@ def _drains(control: ControlPlane) -> Iterator[Finding]:
     noticed = {f"notice {each.notice.id}" for each in control.notices()}
     for cluster, drain in sorted(control.overrides.drains.items()):
         if drain.active(now) and drain.owner not in noticed:
-            minutes = (drain.until - now) / 60
-            yield Finding(
-                "info", "drained", f"{cluster} is drained by {drain.owner} for {minutes:.0f} more min: {drain.reason}"
-            )
+            left = span(drain.until - now)
+            yield Finding("info", "drained", f"{cluster} is drained by {drain.owner} for {left} more: {drain.reason}")
 
 
 def _notices(control: ControlPlane) -> Iterator[Finding]:
     for each in control.notices():
-        notice, minutes = each.notice, (each.notice.deadline - control.now()) / 60
+        notice, left = each.notice, each.notice.deadline - control.now()
         if each.effect is NoticeEffect.ENDED:
             continue
         where = f"{notice.endpoint} of {notice.cluster}" if notice.endpoint else f"Cluster {notice.cluster}"
-        when = f"goes away in {minutes:.0f} min" if minutes > 0 else "was to go away by now"
+        when = f"goes away in {span(left)}" if left > 0 else "was to go away by now"
         told = f"{where} {when}: {notice.reason} (notice {notice.id}, {each.effect})"
         if notice.overload:
             yield Finding("error", "notice-overload", f"{told}. {notice.overload}")
         else:
-            yield Finding("warning" if minutes > 0 else "info", "notice", told)
+            yield Finding("warning" if left > 0 else "info", "notice", told)
 
 
 def findings(control: ControlPlane, envoys: Sequence[ConnectedEnvoy]) -> list[Finding]:

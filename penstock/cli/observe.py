@@ -146,7 +146,11 @@ def nodes(
             rows.append(
                 [item["node"], item["group"], item["variant"], *(by_kind.get(kind, "-") for kind in kinds), connected]
             )
-        show_table(["NODE", "GROUP", "VARIANT", *kinds, "CONNECTED#"], rows, empty="no Envoy is connected")
+        show_table(
+            ["NODE", "GROUP", "VARIANT", *kinds, "CONNECTED#"],
+            rows,
+            empty="no Envoy is connected" if group is None else f"no Envoy of group {group} is connected",
+        )
         for item in answer["items"]:
             for state in item["types"]:
                 if state["error"]:

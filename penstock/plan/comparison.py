@@ -101,7 +101,7 @@ def _conditions(old: Decision, new: Decision) -> Iterator[str]:
         if lost:
             yield f"down now as seen from {region}, so no weight comes to them there: {', '.join(lost)}"
     if old.draining:
-        yield f"drained now by operators: {', '.join(sorted(old.draining))}"
+        yield f"drained now, by an operator or a notice: {', '.join(sorted(old.draining))}"
     for which, decision in (("before", old), ("after", new)):
         if decision.rung in {Rung.LAST_GOOD, Rung.STATIC, Rung.REFUSED}:
             failed = "; ".join(

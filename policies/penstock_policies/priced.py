@@ -1,6 +1,7 @@
 """Can a cluster be priced by the feed it names? Keys that the feed gives, and what turns its figures into tokens."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from penstock_policies.catalogue import Catalogue, Written
 from penstock_policies.feeds import Basis
@@ -9,6 +10,8 @@ from penstock_policies.schema import Cluster, ClusterSpec
 from penstock_policies.suggestions import closest
 
 _COST: Path = ("spec", "cost")
+
+_ONE: Final = {Basis.GPU_HOUR: "a GPU-hour", Basis.HOUR: "an hour", Basis.KWH: "a kWh"}
 
 
 def check_key(catalogue: Catalogue, cluster: Written[Cluster]) -> Iterator[Problem]:
@@ -43,14 +46,14 @@ def _convertible(cluster: Written[Cluster], spec: ClusterSpec, basis: Basis) -> 
     if missing:
         yield cluster.problem(
             (*_COST, "key"),
-            f"the feed's figure is a price of a {basis}, which is not turned into one of tokens without "
+            f"the feed's figure is a price of {_ONE[basis]}, which is not turned into one of tokens without "
             f"{' and '.join(missing)}",
             expected=" and ".join(f"spec.{name}" for name in missing),
         )
     elif capacity.prompt_tokens_per_second is None and spec.cost.declared_prompt_ratio is None:
         yield cluster.warning(
             (*_COST, "key"),
-            f"the feed's figure is a price of a {basis}, and nothing says how much of it a prompt token takes: as much "
-            f"as a generated one",
+            f"the feed's figure is a price of {_ONE[basis]}, and nothing says how much of it a prompt token takes: as "
+            f"much as a generated one",
             expected="spec.capacity.promptTokensPerSecond, or spec.cost.promptPriceRatio",
         )

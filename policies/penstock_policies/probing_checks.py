@@ -18,9 +18,20 @@ _FRAMING: Final = frozenset(
 
 def check_probing(cluster: Written[Cluster]) -> Iterator[Problem]:
     """Tell what is wrong with how a cluster is to be probed."""
+    yield from _checkers(cluster)
     yield from _generation(cluster)
     yield from _models(cluster)
     yield from _credential(cluster)
+
+
+def _checkers(cluster: Written[Cluster]) -> Iterator[Problem]:
+    health = cluster.document.spec.health
+    if "checkers" in health.model_fields_set and health.vantage is not Vantage.EDGE:
+        yield cluster.warning(
+            ("spec", "health", "checkers"),
+            "changes nothing: only Envoys that probe have checkers among them",
+            expected="from: edge, or no checkers",
+        )
 
 
 def _generation(cluster: Written[Cluster]) -> Iterator[Problem]:

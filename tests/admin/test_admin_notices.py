@@ -311,7 +311,7 @@ async def test_an_unknown_notice_is_404_with_the_one_that_was_meant(api: Api) ->
     assert answer.json["suggestion"] == "firmware-7"
 
 
-async def test_notices_are_listed_and_are_findings_of_the_status(api: Api) -> None:
+async def test_notices_are_listed_and_are_findings_of_the_status(api: Api, control: FakeControlPlane) -> None:
     await send(api, plain(id="firmware-7", reason="firmware"))
     (listed,) = (await api.get("/api/v1/notices")).json["items"]
     assert (listed["id"], listed["effect"], listed["deadlineInSeconds"]) == ("firmware-7", "cluster-drained", 120)
@@ -320,6 +320,9 @@ async def test_notices_are_listed_and_are_findings_of_the_status(api: Api) -> No
     told = [each for each in found if each["kind"] == "notice"]
     assert told[0]["severity"] == "warning"
     assert "Cluster onprem-fra goes away in 2 min: firmware" in told[0]["message"]
+    control.clock += 95
+    (told,) = [each for each in (await api.get("/api/v1/status")).json["findings"] if each["kind"] == "notice"]
+    assert "goes away in 25 s" in told["message"]
 
 
 async def test_a_clock_that_is_behind_makes_no_more_of_two_minutes(api: Api, control: FakeControlPlane) -> None:

@@ -67,6 +67,7 @@ def test_nodes_exit_with_1_and_the_refusal_when_an_envoy_refuses(run: Run, contr
     assert ran.code == 1
     assert "us-2 refused RDS: no such cluster" in ran.out
     assert run("nodes", "--group", "edge-eu").code == 0
+    assert "no Envoy of group edge-of-the-world is connected" in run("nodes", "--group", "edge-of-the-world").out
 
 
 def test_text_of_an_envoy_cannot_drive_the_terminal(run: Run, control: FakeControlPlane) -> None:

@@ -110,7 +110,7 @@ def test_what_is_out_of_the_ordinary_now_is_said() -> None:
     assert plan_of(HOME_PRICE).conditions == ()
     drained = Inputs(overrides=Overrides({"cloud": Drain("cloud", NOW - 60, NOW + 60, "maintenance", "ada")}))
     plan = plan_of(HOME_PRICE, inputs=drained)
-    assert plan.conditions == ("drained now by operators: cloud",)
+    assert plan.conditions == ("drained now, by an operator or a notice: cloud",)
     assert plan.rows == ()
     failing = Observations(probes={"cloud": {"llm.example.com:443": EndpointProbe(NOW - 1, 0, 9)}})
     assert plan_of(HOME_PRICE, inputs=Inputs(observations=failing)).conditions == (

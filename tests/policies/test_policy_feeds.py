@@ -201,7 +201,7 @@ def test_a_price_that_never_becomes_one_of_tokens_is_an_error(
     unit: str, capacity: str, more: str, expected: str
 ) -> None:
     (error,) = priced_by(unit, capacity, more)
-    assert error.startswith("sound.yaml:22:29: spec.cost.key: the feed's figure is a price of a ")
+    assert error.startswith("sound.yaml:22:29: spec.cost.key: the feed's figure is a price of a")
     assert error.endswith(f"; expected {expected}")
 
 

@@ -135,3 +135,13 @@ def test_a_key_that_would_travel_in_plain_text_is_a_warning() -> None:
 def test_a_generation_that_fails_before_it_is_slow_is_a_warning() -> None:
     found = warnings_in(cluster("{generation: {timeout: 2s, ttftWarn: 2s}}"))
     assert any("spec.health.generation.ttftWarn" in warning for warning in found)
+
+
+def test_checkers_where_no_envoy_probes_are_told_to_change_nothing() -> None:
+    edge = warnings_in(cluster("{from: edge, checkers: 5}"))
+    assert not [warning for warning in edge if "checkers" in warning]
+    (found,) = [warning for warning in warnings_in(cluster("{checkers: 5}")) if "checkers" in warning]
+    assert found == (
+        "a.yaml:11:22: warning: spec.health.checkers: changes nothing: only Envoys that probe have checkers among "
+        "them; expected from: edge, or no checkers"
+    )
