@@ -56,4 +56,4 @@ def end(
         write_json(answer)
     else:
         ended = answer["ended"]
-        say(f"Notice {ended['id']} on {ended['endpoint'] or ended['cluster']} has ended: {ended['reason']}")
+        say(f"Notice {ended['id']} ({ended['reason']}) on {ended['endpoint'] or ended['cluster']} has ended.")

@@ -35,7 +35,7 @@ def test_notices_are_listed_and_ended(run: Run, control: FakeControlPlane) -> No
         assert part in listed.out
     assert run("notices", "-o", "json").json["items"][0]["id"] == "firmware-7"
     ended = run("notices", "end", "firmware-7", "--owner", "joe", "--reason", "postponed")
-    assert (ended.code, ended.out.strip()) == (0, "Notice firmware-7 on onprem-fra has ended: firmware")
+    assert (ended.code, ended.out.strip()) == (0, "Notice firmware-7 (firmware) on onprem-fra has ended.")
     assert control.noticed["firmware-7"].ended_by == "joe"
     assert "ended" in run("notices").out
 
