@@ -1,6 +1,5 @@
 """Moments as people give them: RFC 3339, a time of today, Unix seconds, or how long ago. What names no zone is UTC."""
 
-import math
 import re
 from datetime import UTC, datetime
 from typing import Final
@@ -14,6 +13,8 @@ EXPECTED: Final = f"expected a moment such as {FORMS}"
 _TIME_OF_DAY: Final = re.compile(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?")
 _LEAST_SECONDS: Final = 1e9
 """September 2001: a smaller number is a slip, such as a date without its hyphens."""
+_MOST_SECONDS: Final = 253_402_300_800.0
+"""The year 10000, which no calendar here has."""
 
 
 def parse_moment(text: str, now: float, *, may_come: bool = False) -> float:
@@ -48,7 +49,7 @@ def _seconds(text: str, _: float) -> float | None:
         seconds = float(text)
     except ValueError:
         return None
-    if not math.isfinite(seconds) or seconds < _LEAST_SECONDS:
+    if not _LEAST_SECONDS <= seconds < _MOST_SECONDS:
         raise ValueError(EXPECTED)
     return seconds
 

@@ -38,6 +38,14 @@ MOST_WAITING_OF_ONE: Final = 2 * 1024 * 1024
 LONGEST_MESSAGE: Final = 1024 * 1024
 """Bytes. An Envoy sends 64 kB at a time, 60 kB of which are its own description in the first."""
 
+_MESSAGE_ITSELF: Final = 256
+"""Bytes that a waiting message takes beside its own, so that a flood of empty ones is bounded as well."""
+
+_FIRST_MESSAGE_SECONDS: Final = 30.0
+"""In which a stream must say whose it is. An Envoy opens one when it has something to say."""
+_LONGEST_NAME: Final = 1024
+"""Characters of a node's id or cluster, as on the xDS streams: they are kept, and logged."""
+
 _SLICE: Final = 50
 """Entries read in one go: about half a millisecond."""
 _DELIVER_EVERY: Final = 1.0
@@ -140,7 +148,7 @@ class AccessLogs:
 
     async def _serve(self, requests: AsyncIterator[bytes], context: _Context) -> bytes:
         """Serve one stream to its end."""
-        first = await anext(requests, None)
+        first = await self._first(requests, context)
         if first is None:
             return _ENDED
         stream = await self._introduced(first, context)
@@ -161,11 +169,28 @@ class AccessLogs:
             await asyncio.gather(*ends, return_exceptions=True)
         return _ENDED
 
+    async def _first(self, requests: AsyncIterator[bytes], context: _Context) -> bytes | None:
+        """Wait for the first message; None when the stream ends without one, or is ended."""
+        coming = asyncio.ensure_future(anext(requests, None))
+        stopped = asyncio.create_task(self._stopped.wait())
+        try:
+            async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
+                await asyncio.wait({coming, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            return await coming if coming.done() else None
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the client did not say in time who it is")
+        finally:
+            coming.cancel()
+            stopped.cancel()
+            await asyncio.gather(coming, stopped, return_exceptions=True)
+
     async def _introduced(self, first: bytes, context: _Context) -> _Stream:
         if (message := self._parsed(first)) is None:
             await _refuse(context)
         if not (message.node_id or message.node_cluster):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message names no node")
+        if max(len(message.node_id), len(message.node_cluster)) > _LONGEST_NAME:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"a node's name is longer than {_LONGEST_NAME}")
         return _Stream(message.node_id, message.node_cluster)
 
     async def _receive(self, requests: AsyncIterator[bytes], stream: _Stream) -> None:
@@ -174,8 +199,8 @@ class AccessLogs:
 
     def _put(self, stream: _Stream, message: bytes) -> None:
         """Queue a message, or throw it away."""
-        size = len(message)
-        if size <= LONGEST_MESSAGE and (
+        size = _size(message)
+        if len(message) <= LONGEST_MESSAGE and (
             stream.waiting + size <= MOST_WAITING_OF_ONE and self._facts.waiting_bytes + size <= MOST_WAITING
         ):
             stream.waiting += size
@@ -213,8 +238,8 @@ class AccessLogs:
                 stream, message = self._queue.popleft()
                 await self._count(stream, message)
                 # Room only now: what is being read still takes memory.
-                stream.waiting -= len(message)
-                self._facts.waiting_bytes -= len(message)
+                stream.waiting -= _size(message)
+                self._facts.waiting_bytes -= _size(message)
 
     async def _count(self, stream: _Stream, message: bytes) -> None:
         """Count the entries of a message, a slice at a time."""
@@ -223,8 +248,10 @@ class AccessLogs:
             stream.garbage.set()
             return
         region, now = self._region_of(stream.node_id, stream.node_cluster), self._clock()
-        if region is None:
+        if region is None or not parsed.entries:
             self._facts.unplaced += len(parsed.entries)
+            # Nothing is counted, but to look at a message takes time as well.
+            await asyncio.sleep(0)
             return
         rest = iter(parsed.entries)
         while some := list(islice(rest, _SLICE)):
@@ -236,6 +263,10 @@ class AccessLogs:
                 else:
                     self._facts.unknown += 1
             await asyncio.sleep(0)
+
+
+def _size(message: bytes) -> int:
+    return len(message) + _MESSAGE_ITSELF
 
 
 async def _refuse(context: _Context) -> NoReturn:

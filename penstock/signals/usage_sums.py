@@ -149,7 +149,8 @@ class UsageSums:
 
     def metered_regions(self, now: float) -> frozenset[str]:
         """Return the regions whose Envoys' logs have arrived in the last five minutes."""
-        return frozenset(region for region, at in self._heard.items() if now - at <= METERED_FOR)
+        # Where the clock was set back, "heard in the future" says nothing of now.
+        return frozenset(region for region, at in self._heard.items() if abs(now - at) <= METERED_FOR)
 
     def measured(self, now: float) -> Mapping[str, Mapping[str, Measured]]:
         """What requests were like lately, by region and cluster."""

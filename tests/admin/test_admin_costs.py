@@ -1,11 +1,14 @@
 """``/api/v1/costs`` as programs call it."""
 
+import asyncio
 import csv
 import io
 import json
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import aiohttp
 import pytest
 
 from penstock.admin import focus
@@ -77,6 +80,8 @@ async def test_a_time_without_traffic_has_no_price_a_token(api: Api) -> None:
         ("by=cluster,policy,cluster", "'cluster' is given twice"),
         ("by=,", "expected some of policy, class"),
         ("since=yesterday", "since: expected a moment such as"),
+        ("since=1e308", "since: expected a moment such as"),
+        ("until=253402300800", "until: expected a moment such as"),
         ("since=1h&until=2h", "is after until"),
         ("since=500d", "kept for 400 days"),
         ("until=2030-01-01", "expected a moment that has passed"),
@@ -187,6 +192,40 @@ async def test_an_export_reads_hour_by_hour_and_every_part(api: Api, control: Fa
     assert lines == [",".join(COLUMNS)]
     assert [each.since for each in control.asked] == [THIS_HOUR - 7200, THIS_HOUR - 3600, THIS_HOUR]
     assert {each.by for each in control.asked} == {tuple(PARTS.values())}
+
+
+async def test_an_export_that_cannot_be_ended_breaks_off_and_never_seems_whole(
+    api: Api, control: FakeControlPlane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reading = control.costs
+
+    async def fails_later(asked: Asked) -> Found:
+        control.store_fails = len(control.asked) >= 2
+        return await reading(asked)
+
+    monkeypatch.setattr(control, "costs", fails_later)
+    async with asyncio.timeout(20):
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await api.get("/api/v1/costs.csv?since=5h")
+    assert "export of costs broken off" in caplog.text
+
+
+async def test_an_hour_of_a_large_fleet_is_exported_beside_the_event_loop_and_whole(
+    api: Api, control: FakeControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[int] = set()
+    writing = focus.rows
+
+    def rows(found: Found) -> str:
+        threads.add(threading.get_ident())
+        return writing(found)
+
+    monkeypatch.setattr(focus, "rows", rows)
+    control.found = Found(tuple(line(f"p{n}", "onprem-fra", ON_PREM, 1.0) for n in range(2500)), REPORT.idle)
+    text = (await api.get("/api/v1/costs.csv?since=1h&until=1h")).text
+    told = [row["ChargeDescription"] for row in csv.DictReader(io.StringIO(text))]
+    assert len(told) == len(set(told)) == 2501
+    assert threading.get_ident() not in threads
 
 
 def test_december_is_billed_until_january() -> None:

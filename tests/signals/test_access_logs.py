@@ -217,3 +217,63 @@ async def test_stopping_ends_streams_at_once() -> None:
         await control.until(lambda: control.service.facts().streams == 1)
         control.service.stop()
         assert await call == b""
+
+
+async def test_a_stream_that_never_says_whose_it_is_holds_up_no_stop() -> None:
+    async with serving() as (control, opened):
+        control.service.stop()
+        async with asyncio.timeout(20):
+            assert await opened() == b""
+
+
+async def test_a_stream_that_does_not_say_in_time_whose_it_is_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_logs, "_FIRST_MESSAGE_SECONDS", 0.01)
+    async with serving() as (_, opened), asyncio.timeout(20):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await opened()
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize("names", [{"node_id": "e" * 5000}, {"node_id": "edge-1", "node_cluster": "g" * 5000}])
+async def test_a_name_that_no_node_has_ends_the_stream(names: dict[str, str]) -> None:
+    async with serving() as (_, opened):
+        call = opened()
+        await call.write(message(METERED, **names))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "longer than 1024" in (caught.value.details() or "")
+
+
+async def test_a_flood_of_empty_messages_is_bounded_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_logs, "MOST_WAITING_OF_ONE", 20_000)
+    async with serving(reading=False) as (control, opened):
+        flood = opened()
+        await flood.write(hello())
+        for _ in range(200):
+            await flood.write(b"")
+        await flood.write(message(METERED))
+        await control.until(lambda: control.service.facts().shed == 1)
+        assert control.service.facts().waiting_bytes <= 20_000
+
+
+@pytest.mark.parametrize("group", ["edge-eu", "nowhere"])
+async def test_others_get_their_turn_while_messages_without_a_count_are_read(group: str) -> None:
+    async with serving(reading=False) as (control, opened):
+        call = opened()
+        await call.write(hello(group=group))
+        await control.until(lambda: control.service.facts().waiting_bytes > 0)
+        for _ in range(100):
+            await call.write(b"" if group == "edge-eu" else message(METERED))
+        # What comes at last is thrown away, which tells that all before it has come.
+        await call.write(message({"model": "m" * access_logs.LONGEST_MESSAGE}))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call
+        running = asyncio.create_task(control.service.run())
+        turns = 0
+        while control.service.facts().waiting_bytes:
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns >= 100
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

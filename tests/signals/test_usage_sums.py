@@ -95,6 +95,13 @@ def test_a_region_is_metered_for_five_minutes_after_an_entry() -> None:
     assert counted.metered_regions(NOW + METERED_FOR + 1) == frozenset()
 
 
+def test_a_clock_that_was_set_back_keeps_no_silent_region_metered() -> None:
+    counted = sums()
+    counted.add("eu-west", ONE, NOW)
+    assert counted.metered_regions(NOW - 2) == {"eu-west"}
+    assert counted.metered_regions(NOW - 3600) == frozenset()
+
+
 def test_tokens_of_the_load_are_the_mean_request_times_what_is_being_served() -> None:
     counted = sums()
     for _ in range(10):
