@@ -5,7 +5,8 @@ all the cluster's work in that hour. An hour in which the cluster did no work is
 that nothing vanishes. Where no such cost accrued, a row's amortized cost is its marginal cost.
 """
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 from sqlalchemy import Select, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,10 +15,17 @@ from penstock.state.costs import PLACES, Asked, Found, Idle, Line
 from penstock.state.ledger import AMOUNTS, Amounts
 from penstock.state.tables import accrual, ledger
 
+_AT_ONCE: Final = 500
+"""Lines made in one turn of the event loop, some milliseconds: a large fleet's hour has tens of thousands."""
+
 
 async def found(connection: AsyncConnection, asked: Asked) -> Found:
     """Make a report, within the caller's transaction. Lines come in order of hour and then of the columns asked for."""
-    lines = [_line(asked, row) for row in await connection.execute(lines_statement(asked))]
+    lines: list[Line] = []
+    for row in await connection.execute(lines_statement(asked)):
+        lines.append(_line(asked, row))
+        if len(lines) % _AT_ONCE == 0:
+            await asyncio.sleep(0)
     idle = [_idle(asked, row) for row in await connection.execute(idle_statement(asked))]
     return Found(tuple(lines), tuple(idle))
 

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql
 
 from penstock.state import Store, ledger_report
 from penstock.state.costs import PARTS, Asked, Found
+from penstock.state.errors import StoreError
 from penstock.state.ledger import BUCKET_SECONDS, HOUR_SECONDS, AccrualKey, Accrued, Amounts, Entries, LedgerKey
 from penstock.state.tables import CURRENT_VERSION
 
@@ -69,6 +70,17 @@ async def test_amounts_add_up_by_row(store: Store) -> None:
     assert cloud.of == {"cluster": "cloud"}
     assert cloud.amounts == Amounts(requests=15, failed=1, prompt_tokens=1500, output_tokens=300, usd=2.0)
     assert home.amounts.usd == 0.1
+
+
+async def test_many_rows_are_added_all_of_them_or_none(store: Store) -> None:
+    many = {row(model=f"m{n:04}"): Amounts(requests=1, usd=1.0) for n in range(1234)}
+    await store.ledger.add(traffic(many))
+    # SQLite takes NaN for NULL, and refuses it.
+    with pytest.raises(StoreError):
+        await store.ledger.add(traffic({**many, row(model="n"): Amounts(requests=float("nan"))}))
+    found = await store.ledger.report(asked("model", most=5000))
+    assert [line.amounts.requests for line in found.lines] == [1.0] * 1234
+    assert await store.ledger.spent_since(0) == {("chat", "cloud"): 1234.0}
 
 
 async def test_nothing_is_a_fine_amount_to_add(store: Store) -> None:
