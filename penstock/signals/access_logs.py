@@ -46,6 +46,10 @@ _FIRST_MESSAGE_SECONDS: Final = 30.0
 _LONGEST_NAME: Final = 1024
 """Characters of a node's id or cluster, as on the xDS streams: they are kept, and logged."""
 
+_PAUSE: Final = 0.05
+"""Seconds for which a stream is not received from once it was too much: even to throw a message away takes time, and
+what is not received its sender throws away by itself."""
+
 _SLICE: Final = 50
 """Entries read in one go: about half a millisecond."""
 _DELIVER_EVERY: Final = 1.0
@@ -195,10 +199,11 @@ class AccessLogs:
 
     async def _receive(self, requests: AsyncIterator[bytes], stream: _Stream) -> None:
         async for message in requests:
-            self._put(stream, message)
+            if not self._put(stream, message):
+                await asyncio.sleep(_PAUSE)
 
-    def _put(self, stream: _Stream, message: bytes) -> None:
-        """Queue a message, or throw it away."""
+    def _put(self, stream: _Stream, message: bytes) -> bool:
+        """Queue a message; False when it was thrown away."""
         size = _size(message)
         if len(message) <= LONGEST_MESSAGE and (
             stream.waiting + size <= MOST_WAITING_OF_ONE and self._facts.waiting_bytes + size <= MOST_WAITING
@@ -207,11 +212,11 @@ class AccessLogs:
             self._facts.waiting_bytes += size
             self._queue.append((stream, message))
             self._arrived.set()
-            return
+            return True
         parsed = self._parsed(message)
         if parsed is None:
             stream.garbage.set()
-            return
+            return False
         if not stream.shed:
             logger.warning(
                 "access logs arrive faster than they can be read; some are thrown away",
@@ -219,6 +224,7 @@ class AccessLogs:
             )
         stream.shed += len(parsed.entries)
         self._facts.shed += len(parsed.entries)
+        return False
 
     def _parsed(self, message: bytes) -> Message | None:
         """Parse a message; None, and counted, when there is no sense in it."""

@@ -48,7 +48,7 @@ class Amounts:
 
     requests: float = 0.0
     failed: float = 0.0
-    """Of them, those that ended badly; they cost nothing."""
+    """Of them, those that ended badly; they cost nothing unless they said tokens before they broke."""
     unmetered: float = 0.0
     """Of them, those answered well without saying their tokens, which are estimated."""
     prompt_tokens: float = 0.0

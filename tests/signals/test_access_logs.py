@@ -170,6 +170,7 @@ async def test_a_flood_is_shed_and_counted_and_leaves_room_for_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     batch = message(*[METERED] * 10)
+    monkeypatch.setattr(access_logs, "_PAUSE", 0.0)
     monkeypatch.setattr(access_logs, "MOST_WAITING_OF_ONE", 4 * len(batch))
     monkeypatch.setattr(access_logs, "MOST_WAITING", 6 * len(batch))
     caplog.set_level(logging.WARNING)
@@ -246,6 +247,7 @@ async def test_a_name_that_no_node_has_ends_the_stream(names: dict[str, str]) ->
 
 
 async def test_a_flood_of_empty_messages_is_bounded_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_logs, "_PAUSE", 0.0)
     monkeypatch.setattr(access_logs, "MOST_WAITING_OF_ONE", 20_000)
     async with serving(reading=False) as (control, opened):
         flood = opened()
@@ -277,3 +279,19 @@ async def test_others_get_their_turn_while_messages_without_a_count_are_read(gro
         assert turns >= 100
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_stream_that_was_too_much_is_not_received_from_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = message(*[METERED] * 10)
+    monkeypatch.setattr(access_logs, "_PAUSE", 3600.0)
+    monkeypatch.setattr(access_logs, "MOST_WAITING_OF_ONE", len(batch))
+    async with serving(reading=False) as (control, opened):
+        flood, calm = opened(), opened()
+        await flood.write(hello())
+        for _ in range(5):
+            await flood.write(batch)
+        await control.until(lambda: control.service.facts().shed > 0)
+        before = control.service.facts().waiting_bytes
+        await calm.write(hello())
+        await control.until(lambda: control.service.facts().waiting_bytes > before)
+        assert control.service.facts().shed == 10
