@@ -147,7 +147,8 @@ class LedgerKeeper:
             if self._at is not None and now - self._at > LONGEST_SPAN:
                 self._tell_of_pause(rates, estimated, now - self._at, now - begin)
             for region in sorted((self._measured - measured) & estimated):
-                self._make_good(rates, region, begin)
+                # From the last call on the span below has it, cut short where the pause was long.
+                self._make_good(rates, region, begin if self._at is None else min(begin, self._at))
             for bucket, start, end in by_bucket(begin, now):
                 self._take(Span(bucket, end - start, rates, estimated))
         self._at, self._measured = now, measured

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.control.entries import Batch, added_up, folded, rates
-from penstock.control.ledger import LedgerKeeper
+from penstock.control.ledger import LONGEST_GAP, LedgerKeeper
 from penstock.signals.usage import Usage
 from penstock.state.ledger import AMOUNTS, HOUR_SECONDS, AccrualKey, Accrued, Amounts, Entries, LedgerKey
 from penstock.state.store import Store
@@ -121,6 +121,25 @@ async def test_a_cancelled_flush_writes_nothing_twice(store: Store, clock: Clock
         task.cancel()
     await keeper.flush()
     assert (await total(store)).usd == pytest.approx(cost(8.0))
+
+
+@pytest.mark.parametrize("step", [3600.0, 10 * 86400.0])
+async def test_a_clock_set_ahead_estimates_no_more_than_a_pause_of_a_metered_region(
+    store: Store, clock: Clock, step: float
+) -> None:
+    metered = {"eu-central"}
+    keeper = LedgerKeeper(store, lambda: clock.now, metered=lambda _: frozenset(metered))
+    await keeper.apply(POLICY)
+    keeper.take(rates(POLICY, DECISION, {}))
+    keeper.run_to(clock.now)
+    keeper.take_usage(clock.now, {named(): ONE})
+    clock.now += 1
+    keeper.run_to(clock.now)
+    metered.clear()
+    clock.now += step
+    keeper.run_to(clock.now)
+    await keeper.flush()
+    assert (await total(store)).estimated_requests == pytest.approx(10 * (LONGEST_GAP + 1))
 
 
 async def test_what_is_counted_before_the_first_decision_waits_for_its_prices(store: Store, clock: Clock) -> None:
