@@ -8,7 +8,7 @@ from typing import Final
 
 from penstock.admin.finding import Finding
 from penstock.admin.ports import ControlPlane
-from penstock.admin.signals import LoadFacts, failing
+from penstock.admin.signals import LoadFacts, Outcome, failing, swallowing
 from penstock_policies.decision import HealthState
 
 _GRACE: Final = 60.0
@@ -20,6 +20,7 @@ _MOST: Final = 5
 def signal_findings(control: ControlPlane) -> Iterator[Finding]:
     """Everything of that kind."""
     yield from _few(_failing(control), "endpoints fail as well", "endpoint-failing")
+    yield from _few(_swallowing(control), "endpoints answer nobody as well", "endpoint-swallowing")
     yield from _few(_unready(control), "clusters are not ready as well", "engine-not-ready")
     facts = control.signals.load_reporting()
     yield from _unheard(control, facts)
@@ -33,16 +34,33 @@ def _few(found: Iterator[Finding], more: str, kind: str) -> Iterator[Finding]:
         yield Finding("warning", kind, f"{len(all_of_them) - _MOST} {more}; see `penstock cluster`")
 
 
-def _failing(control: ControlPlane) -> Iterator[Finding]:
+def _untold(control: ControlPlane) -> Iterator[tuple[str, str, Outcome]]:
+    """Give cluster, endpoint and how its requests went, of those that are not told of already as down or unhealthy."""
     policy, decision = control.policy_set, control.decision
     if policy is None:
         return
     known = {(name, each.key) for name, cluster in policy.clusters.items() for each in cluster.spec.endpoints}
     for (name, endpoint), outcome in sorted(control.signals.outcomes().items()):
         health = None if decision is None else decision.health.get(name)
-        # What is down, or fails its probes, is told of already.
         told = health is not None and (health.state is HealthState.DOWN or endpoint in health.unhealthy_endpoints)
-        if (name, endpoint) in known and not told and failing(outcome):
+        if (name, endpoint) in known and not told:
+            yield name, endpoint, outcome
+
+
+def _swallowing(control: ControlPlane) -> Iterator[Finding]:
+    for name, endpoint, outcome in _untold(control):
+        if swallowing(outcome):
+            yield Finding(
+                "warning",
+                "endpoint-swallowing",
+                f"{endpoint} of cluster {name} has {outcome.in_flight} requests and has ended none lately: it hangs, "
+                "or its answers are very long. Clients that give up are no failure to Envoy; drain it if it hangs",
+            )
+
+
+def _failing(control: ControlPlane) -> Iterator[Finding]:
+    for name, endpoint, outcome in _untold(control):
+        if failing(outcome):
             yield Finding(
                 "warning",
                 "endpoint-failing",

@@ -58,9 +58,20 @@ class Signals(Protocol):
         ...
 
 
+MANY: Final = 10
+"""Requests in flight at an endpoint that shall not go unnoticed if nobody is answered."""
+NEXT_TO_NONE: Final = 0.1
+"""Requests ended lately: one fades to this in fifty seconds, ten in a hundred."""
+
+
 def failing(outcome: Outcome) -> bool:
     """Tell whether most requests at an endpoint fail, of enough to say so."""
     return outcome.ended >= ENOUGH and outcome.error_share >= FAILING
+
+
+def swallowing(outcome: Outcome) -> bool:
+    """Tell whether an endpoint has many requests and none has ended for about a minute, well or badly."""
+    return outcome.in_flight >= MANY and outcome.ended < NEXT_TO_NONE
 
 
 def by_endpoint(report: ClusterReport) -> dict[str, dict[str, EndpointLoad]]:

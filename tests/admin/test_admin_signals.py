@@ -86,6 +86,20 @@ async def test_few_failures_are_none(api: Api, control: FakeControlPlane, outcom
     assert "endpoint-failing" not in await _findings(api)
 
 
+async def test_an_endpoint_that_takes_requests_and_ends_none_is_a_finding(api: Api, control: FakeControlPlane) -> None:
+    control.signals.ended = {("onprem-fra", "10.0.1.11:8000"): Outcome(in_flight=150, ended=0.05)}
+    found = await _findings(api)
+    assert "10.0.1.11:8000 of cluster onprem-fra has 150 requests and has ended none" in found["endpoint-swallowing"]
+
+
+@pytest.mark.parametrize("outcome", [Outcome(9, 0.0), Outcome(150, 0.5), Outcome(150, 40.0, 40.0)])
+async def test_few_requests_or_slow_ones_are_not_swallowed(
+    api: Api, control: FakeControlPlane, outcome: Outcome
+) -> None:
+    control.signals.ended = {("onprem-fra", "10.0.1.11:8000"): outcome}
+    assert "endpoint-swallowing" not in await _findings(api)
+
+
 async def test_an_endpoint_that_fails_its_probes_or_is_down_is_told_of_once(
     api: Api, control: FakeControlPlane
 ) -> None:
